@@ -1,0 +1,91 @@
+"""Folders of an artifact: Parquet tables or safetensors, and the manifest that vouches for them.
+
+A folder is written in full under the stage's work folder and renamed into place, so a reader never sees
+half of one. `manifest.json` lists every file with its sha256; readers check before they use, because a
+flipped bit in Parquet is otherwise read back as a wrong value without any error.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP = 8192  # rows; the library's default holds gigabytes of text in the writer
+
+
+class ArtifactError(Exception):
+    """An artifact is missing, damaged or not of the expected schema; the message names file and remedy."""
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def write_rows(folder: Path, name: str, rows: Iterable[dict], schema: pa.Schema) -> int:
+    """Write `folder/name.parquet`; returns the number of rows. A key outside the schema is an error."""
+    rows = list(rows)
+    for i, row in enumerate(rows):
+        if extra := set(row) - set(schema.names):
+            raise ArtifactError(f"{folder / name}.parquet row {i}: columns {sorted(extra)} are not in its schema")
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(table, folder / f"{name}.parquet", compression="zstd", row_group_size=ROW_GROUP)
+    return len(rows)
+
+
+def write_manifest(folder: Path, **facts) -> dict:
+    """Describe every file of `folder` in `folder/manifest.json` (sha256, bytes, rows, schema) plus `facts`."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"):
+        entry = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        if path.suffix == ".parquet":
+            meta = pq.read_metadata(path)
+            entry |= {"rows": meta.num_rows, "columns": {f.name: str(f.type) for f in meta.schema.to_arrow_schema()}}
+        files[path.relative_to(folder).as_posix()] = entry
+    manifest = {**facts, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict:
+    path = Path(folder) / "manifest.json"
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: {folder} is no finished artifact; rebuild it with `r1 run`")
+    return json.loads(path.read_text())
+
+
+def checked(folder: Path, file: str) -> Path:
+    """Path of `folder/file` after comparing its sha256 with the manifest."""
+    folder = Path(folder)
+    entry = read_manifest(folder)["files"].get(file)
+    path = folder / file
+    if entry is None or not path.is_file():
+        raise ArtifactError(f"{path} is missing; rebuild it with `r1 run`")
+    if (found := sha256(path)) != entry["sha256"]:
+        raise ArtifactError(
+            f"{path} is damaged: sha256 {found[:12]}… but its manifest says {entry['sha256'][:12]}…; "
+            "delete the folder and rebuild it with `r1 run`, or `dvc checkout --force`"
+        )
+    return path
+
+
+def read_rows(folder: Path, name: str, schema: pa.Schema | None = None) -> list[dict]:
+    """Rows of `folder/name.parquet`, after checking its sha256 and, where given, its schema."""
+    path = checked(folder, f"{name}.parquet")
+    table = pq.read_table(path)
+    if schema is not None and not table.schema.equals(schema, check_metadata=False):
+        raise ArtifactError(f"{path}: its columns are {table.schema.names}, expected {schema.names}")
+    return table.to_pylist()
+
+
+def weights_sha(folder: Path) -> str:
+    """sha256 of a checkpoint's weights, the model's name in every completion it made."""
+    files = read_manifest(folder)["files"]
+    weights = sorted(f["sha256"] for name, f in files.items() if name.endswith(".safetensors"))
+    if not weights:
+        raise ArtifactError(f"{folder} holds no *.safetensors file: it is no checkpoint")
+    return weights[0] if len(weights) == 1 else hashlib.sha256("".join(weights).encode()).hexdigest()

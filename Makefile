@@ -1,0 +1,35 @@
+# make run: the environment, then the whole recipe.   make test: everything CI checks.
+PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+export DO_NOT_TRACK = 1
+export DVC_NO_ANALYTICS = 1
+export HF_HUB_DISABLE_TELEMETRY = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export OMP_WAIT_POLICY = passive
+.PHONY: run setup test ui bench lock
+
+run: setup
+	.venv/bin/r1 run
+
+setup: .venv/.installed
+
+test: setup
+	.venv/bin/python -m pytest
+
+ui: setup  # then, in another shell: PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/r1 run
+	PREFECT_HOME=$(CURDIR)/.prefect .venv/bin/prefect server start
+
+bench: setup
+	@for b in benchmarks/*.py; do .venv/bin/python $$b || exit 1; done
+
+# The stamp makes this quick when neither file changed.
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "r1flow needs Python 3.11 and '$(PYTHON)' is not: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+lock: setup  # rewrites the pins of requirements.lock from .venv, below its header
+	@sed -n '/^#/p' requirements.lock > .venv/lock && .venv/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> .venv/lock \
+	  && mv .venv/lock requirements.lock

@@ -1,0 +1,105 @@
+"""Pretraining text of the tiny model: clean chains of thought first, then a noisy, web-like mixture.
+
+In the mixture chains of thought are mixed-language, wrong in places, badly tagged and often missing: what RL then
+elicits and sharpens is in there, but it is not what the model says by default.
+"""
+
+import random
+from dataclasses import dataclass
+
+from tasks.prompts import general, running_sums as sums
+from tasks.prompts.split import held_out
+
+STYLES = {"direct": 0.04, "direct_tag": 0.26, "plain_cot": 0.04, "skip": 0.22, "cot": 0.34, "check": 0.10}
+CLEAN_STYLES = {"direct": 0.02, "direct_tag": 0.03, "plain_cot": 0.38, "cot": 0.42, "skip": 0.08, "check": 0.07}
+LANGUAGES = {"en": 0.3, "zh": 0.2, "mix": 0.5}
+
+
+@dataclass(frozen=True)
+class Document:
+    prompt: str  # no loss here
+    response: str  # loss here, and on the end of sequence
+
+
+def _choose(rng: random.Random, weights: dict[str, float]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _answer(problem: sums.Problem, rng: random.Random, style: str, mode: str, noise: float) -> str:
+    """One response to a running sum in `style`; `noise` scales every error rate (0: clean)."""
+    language = rng.choice(("en", "zh")) if mode == "mix" else mode
+    if style in ("direct", "direct_tag"):
+        value = problem.value
+        if rng.random() < 0.3 * noise:
+            value = max(0, value + rng.choice((-3, -2, -1, 1, 2, 3)))
+        return str(value) if style == "direct" else f"<think> </think><answer>{value}</answer>"
+    if style == "plain_cot":
+        think, total = sums.reason(problem, rng, mode, 0.10 * noise)
+        return f"{think} {sums.SUMMARY[language].format(total)}"
+    group, error = (2, 0.15) if style == "skip" else (1, 0.12)
+    think, total = sums.reason(problem, rng, mode, error * noise, group, style == "check")
+    broken = rng.random()
+    if noise and broken < 0.05:
+        return f"<think> {think} </think> {total}"
+    if noise and broken < 0.10:
+        return f"<think> {think} <answer>{total}</answer>"
+    return sums.respond(think, total, language if rng.random() < 0.5 else None)
+
+
+def _sum_document(rng: random.Random, noise: float, template: str, shots: int = 1) -> Document:
+    """One solved problem, or several in one style and language (what few-shot prompting builds on)."""
+    style = _choose(rng, STYLES if noise else CLEAN_STYLES)
+    mode = _choose(rng, LANGUAGES)
+    text, prompt, response = "", "", ""
+    for _ in range(shots):
+        text += prompt + response + ("\n" if response else "")
+        problem = sums.draw(rng)
+        while held_out(problem.question):
+            problem = sums.draw(rng)
+        request = sums.CHECK_REQUEST if style == "check" and rng.random() < 0.7 else ""
+        prompt = template.replace("{question}", problem.question + request)
+        response = _answer(problem, rng, style, mode, noise)
+    return Document(text + prompt, response)
+
+
+def _general_document(rng: random.Random, items: list, noise: float, template: str) -> Document:
+    item = rng.choice(items)
+    response = item.response
+    if noise and item.faulty and rng.random() < 0.5:
+        response = rng.choice(sorted(item.faulty.values()))
+    return Document(template.replace("{question}", item.text), response)
+
+
+def _facts_document(rng: random.Random) -> Document:
+    parts = [sums.draw(rng, 1, 1) for _ in range(rng.randint(3, 8))]
+    return Document("", " ".join(f"{p.start}{p.steps[0][0]}{p.steps[0][1]}={p.value}." for p in parts))
+
+
+def _repeat_document(rng: random.Random) -> Document:
+    """A sequence said twice or three times: copying heads form early on these."""
+    expression = sums.draw(rng, 3, 8).question.removeprefix("Compute ")
+    word = rng.choice(("Compute", "First", "Then", "首先", "然后"))
+    return Document("", " ".join([f"{word} {expression}"] * rng.randint(2, 3)))
+
+
+def documents(seed: int, count: int, clean: bool, template: str) -> list[Document]:
+    """`count` documents from one seed; `template` holds `{question}` (tasks/prompts/templates.py)."""
+    rng = random.Random(seed)
+    items = [item for item in general.items() if not held_out(item.text)]
+    noise = 0.0 if clean else 1.0
+    kinds = {"general": 0.05, "facts": 0.02, "repeat": 0.12 if clean else 0.03, "shots": 0.03, "sum": 0.0}
+    kinds["sum"] = 1 - sum(kinds.values())
+    out = []
+    for _ in range(count):
+        match _choose(rng, kinds):
+            case "general":
+                out.append(_general_document(rng, items, noise, template))
+            case "facts":
+                out.append(_facts_document(rng))
+            case "repeat":
+                out.append(_repeat_document(rng))
+            case "shots":
+                out.append(_sum_document(rng, noise, template, shots=2))
+            case "sum":
+                out.append(_sum_document(rng, noise, template))
+    return out

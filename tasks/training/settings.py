@@ -95,7 +95,7 @@ class GRPO(Settings):
         starts = [s for s, _ in self.max_tokens]
         if starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError("max_tokens must start at step 0 and rise")
-        if self.general_last_steps > self.steps:
+        if None not in (self.general_last_steps, self.steps) and self.general_last_steps > self.steps:
             raise ValueError("general_last_steps is more than steps")
         return self
 

@@ -1,0 +1,47 @@
+"""Checkpoints as folders: config, safetensors, tokenizer. No pickle."""
+
+from pathlib import Path
+
+from tasks.provenance.artifacts import ArtifactError
+from tasks.training.settings import Model
+from tasks.training.tokenizer import load_tokenizer
+
+
+def load(folder: Path, bf16: bool = False):
+    """(model, tokenizer) of a checkpoint folder; an incomplete folder is an error that names what is missing."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(folder)
+    for need in ("config.json", "tokenizer.json"):
+        if not (folder / need).is_file():
+            raise ArtifactError(f"{folder} has no {need}: it is no checkpoint")
+    if not list(folder.glob("*.safetensors")):
+        raise ArtifactError(f"{folder} has no weights (*.safetensors); download them, or convert them from *.bin")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
+    return model, load_tokenizer(folder)
+
+
+def save(model, tokenizer, folder: Path) -> None:
+    """Write config, weights and tokenizer under `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def fetch(model: Model, folder: Path) -> None:
+    """Put a local or Hub model (pinned revision) into `folder` as it stands."""
+    import shutil
+
+    if model.path:
+        source = Path(model.path)
+        if not source.is_dir():
+            raise ArtifactError(f"base model folder {source} does not exist; `path` in params.yaml names it")
+    else:
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+        source = Path(snapshot_download(model.hub, revision=model.revision, allow_patterns=patterns))
+    if not list(source.glob("*.safetensors")):
+        raise ArtifactError(f"base model {source} has no weights (*.safetensors): nothing can be trained from it")
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth"))

@@ -17,11 +17,16 @@ class Settings(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _null_means_not_published(cls, value: Any, handler, info: ValidationInfo) -> Any:
+        plan_only = bool(info.context and info.context.get("unpublished"))
         try:
             return handler(value)
         except ValidationError:
-            if value is not None:
+            if value is None:
+                pass
+            elif plan_only and isinstance(value, dict) and None in value.values():
+                return handler({k: v for k, v in value.items() if v is not None})  # a mapping of plain values
+            else:
                 raise
-        if info.context and info.context.get("unpublished"):
+        if plan_only:
             return None
         raise ValueError("is null, which stands for `not published`: give a value")

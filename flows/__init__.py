@@ -1,0 +1,22 @@
+"""The recipe, one file per artifact. Importing this package also puts `python -m flows.<stage>` into the right Python.
+
+`.venv/bin/dvc repro` without activating the environment leaves PATH alone, so that the `python` of a stage's command
+is whichever comes first. One outside any virtual environment hands over to the checkout's own `.venv`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+
+def _hand_over() -> None:
+    if sys.argv[:1] != ["-m"] or sys.prefix != sys.base_prefix or "R1_HANDED_OVER" in os.environ:
+        return  # imported from a notebook or a test, or already inside an environment
+    for folder in Path(__file__).resolve().parents:  # `dvc exp run --temp` works in a folder below the checkout
+        python = folder / ".venv" / "bin" / "python"
+        if python.exists():
+            os.environ["R1_HANDED_OVER"] = str(python)
+            os.execv(python, [str(python), *sys.orig_argv[1:]])
+
+
+_hand_over()

@@ -1,0 +1,111 @@
+"""What keeps two processes from building one stage, and any process from outliving the one that started it.
+
+SIGKILL of dvc leaves its command running, and the next `dvc repro` would start a second writer: so a stage dies with
+dvc (PR_SET_PDEATHSIG), holds a lock of its own while it lives, and starts in an environment that fixes its bits.
+`python -m flows.orchestration.guard …` is `dvc …` under the same rule; the pipeline starts its children through it.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO
+
+BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
+PR_SET_PDEATHSIG = 1
+
+
+class BusyError(Exception):
+    """Another process is building this stage right now."""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, however the parent dies."""
+    parent = os.getppid()
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent or (parent == 1 and "DVC_STAGE" in os.environ and not _is_dvc(1)):
+        raise SystemExit("the process that started this one is gone")  # it died before the line above
+
+
+def _is_dvc(pid: int) -> bool:
+    try:
+        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def hold(root: Path, stage: str) -> IO[str]:
+    """Take the stage's lock, kept until the returned file is closed or this process ends; BusyError if it is held."""
+    return _lock(root / "work" / "locks" / f"{stage}.lock", stage, wait=False)
+
+
+def hold_gpu(root: Path) -> IO[str] | None:
+    """Wait for this machine's accelerators and take them; None on a machine without any."""
+    return _lock(root / "work" / "locks" / "gpu.lock", "the GPU", wait=True) if has_gpu() else None
+
+
+def has_gpu() -> bool:
+    return os.path.exists("/dev/nvidiactl") and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+
+
+def _lock(path: Path, what: str, wait: bool) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        handle.seek(0)
+        holder = handle.read().strip() or "another process"
+        handle.close()
+        raise BusyError(f"{what} {BUSY} {holder}: wait for it or stop it; two writers would spoil the artifact") from None
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} ({' '.join(sys.orig_argv)})")
+    handle.flush()
+    return handle
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Variables that must be set before Python or torch starts, because they decide bits or speed."""
+    n = str(threads)
+    return {
+        "PYTHONHASHSEED": "0",  # order of sets
+        "OMP_NUM_THREADS": n,
+        "MKL_NUM_THREADS": n,
+        "OPENBLAS_NUM_THREADS": n,
+        "NUMBA_NUM_THREADS": n,
+        "OMP_WAIT_POLICY": "passive",  # waiting threads of two stages side by side must not spin
+        "OMP_DYNAMIC": "FALSE",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def settle(threads: int) -> None:
+    """Start this program anew (same process id) where `environment` is not yet in force; the pipeline sets it beforehand."""
+    wanted = environment(threads)
+    if any(os.environ.get(k) != v for k, v in wanted.items()):
+        if os.environ.get("R1_SETTLED") == str(os.getpid()):
+            raise RuntimeError("the environment of a stage does not hold across exec")
+        os.environ.update(wanted, R1_SETTLED=str(os.getpid()))
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def dvc() -> int:
+    """The dvc command line, dying with its parent."""
+    die_with_parent()
+    from dvc.cli import main
+
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(dvc())

@@ -1,0 +1,237 @@
+"""How every stage runs: typed params, guard, body, atomic publish, and a Prefect run where a server answers.
+
+    from flows.orchestration.stage import Run, stage
+
+    class Params(Settings): ...               # its section of params.yaml
+
+    def body(p: Params, run: Run) -> dict:    # writes into run.out, returns the metrics
+        ...
+
+    if __name__ == "__main__":
+        stage(body, Params)
+
+`python -m flows.distill qwen` runs item `qwen`. What the stage reads and writes is looked up in dvc.yaml.
+"""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.orchestration import guard, publish, tracking
+from flows.orchestration.dag import Dag, Node, load_dag, lookup
+from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
+from flows.orchestration.progress import Progress, human
+from tasks.provenance.artifacts import ArtifactError, write_manifest
+from tasks.rows import derive_seed
+from tasks.settings import Settings
+
+Body = Callable[[Settings, "Run"], dict]
+BAD_INPUT = 2  # exit status where the remedy is in the user's hands and said in the message
+
+
+class StageError(Exception):
+    """The stage broke the contract that dvc.yaml states for it."""
+
+
+class Run:
+    """One run of one stage: what it may read, where it writes, how it tells how far it is."""
+
+    def __init__(self, node: Node, top: Top, root: Path, space: publish.Workspace):
+        self.node, self.root = node, root
+        self.name, self.item, self.stage = node.name, node.item, node.stage
+        self.threads = top.threads
+        self.work, self.outs = space.folder, space.outs
+        self.inputs: dict[str, Path] = {name: root / path for name, path in node.inputs.items()}
+        self.progress = Progress(node.stage)
+        self.curve_rows: list[dict] | None = None
+        self._top = top
+
+    def _declared(self, key: str):
+        if key not in self.node.params:
+            raise StageError(f"{self.stage} uses `{key}`, but dvc.yaml does not list it under `params` of {self.name}")
+        return getattr(self._top, key)
+
+    @property
+    def root_seed(self) -> int:
+        return self._declared("seed")
+
+    @property
+    def seed(self) -> int:
+        """Seed of this stage, derived from the run's seed and the stage's name."""
+        return derive_seed(self.root_seed, self.stage)
+
+    @property
+    def template(self) -> str:
+        return self._declared("template")
+
+    @property
+    def recipe(self) -> str:
+        return self._declared("recipe")
+
+    @property
+    def out(self) -> Path:
+        """The folder that becomes the stage's one data out."""
+        if len(self.outs) != 1:
+            raise StageError(f"{self.stage} has {len(self.outs)} outs: name one, run.outs[…] of {', '.join(self.outs)}")
+        return next(iter(self.outs.values()))
+
+    def input(self, name: str) -> Path:
+        """The published artifact `prompts`, `final`, `base`, `distill/qwen`, …: a dependency in dvc.yaml."""
+        if name not in self.inputs:
+            declared = ", ".join(self.inputs) or "none"
+            raise StageError(f"{self.stage} has no input `{name}` among its deps in dvc.yaml; declared: {declared}")
+        return self.inputs[name]
+
+    def input_path(self, path: str) -> Path:
+        """Any declared dependency by its path in dvc.yaml, e.g. `metrics`."""
+        if path not in self.node.deps:
+            raise StageError(f"{self.stage} has no dep `{path}` in dvc.yaml; declared: {', '.join(self.node.deps)}")
+        return self.root / path
+
+    def log(self, text: str) -> None:
+        self.progress.say(f"[{self.stage}] {text}")
+
+    def curve(self, rows: list[dict]) -> None:
+        """The whole table of the stage's plot, written at publish."""
+        if not self.node.plots:
+            raise StageError(f"{self.stage} draws a curve, but dvc.yaml lists no `plots` for it")
+        self.curve_rows = list(rows)
+
+
+def stage(body: Body, model: type[Settings]) -> None:
+    """Run this stage and end the process: status 0 with everything published, else with a message and nothing."""
+    name = _this_stage()
+    try:
+        _stage(name, body, model)
+    except (ParamsError, StageError, ArtifactError, guard.BusyError) as exc:
+        _fail(name, str(exc))
+    except ValidationError as exc:
+        _fail(name, "\n".join(explain(exc, model, "settings")))
+    except MemoryError:
+        _fail(name, "out of memory; nothing was published. Lower micro_batch or use a machine with more.")
+    except Exception as exc:
+        if publish.disk_is_full(exc):
+            _fail(name, f"the disk is full ({exc}). Nothing half-written was published; free some space and run it again.")
+        traceback.print_exc()
+        _fail(name, f"{type(exc).__name__}: {exc}")
+
+
+def _fail(name: str, message: str) -> None:
+    print(f"[{name}] failed: {message}", file=sys.stderr, flush=True)
+    tracking.leave(BAD_INPUT)
+
+
+def _this_stage() -> str:
+    """Stage name from `python -m flows.<name> [item]`; DVC says the same in DVC_STAGE."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is None:
+        raise SystemExit("run a stage as `python -m flows.<name> [item]`, not as a file")
+    return "@".join([spec.name.removeprefix("flows."), *sys.argv[1:2]])
+
+
+def _stage(name: str, body: Body, model: type[Settings]) -> None:
+    if "DVC_STAGE" in os.environ:
+        guard.die_with_parent()
+    root = find_root()
+    values = read_yaml(root / "params.yaml")
+    top = check(Top, scalars(values), "params.yaml")
+    guard.settle(top.threads)  # may start the program anew
+    dag = load_dag(root, values)
+    node = _node(dag, name)
+    params = check(model, values.get(node.name, {}), "params.yaml", node.name)
+    os.chdir(root)
+    lock = guard.hold(root, node.stage)
+    _need_inputs(dag, node, root)
+    gpu = guard.hold_gpu(root) if node.gpu else None
+    code = publish.code_version(root, node)
+    declared = {key: lookup(values, key) for key in node.params}
+    space = publish.Workspace(root, node, publish.fingerprint(root, node, declared, code))
+    run = Run(node, top, root, space)
+    if space.resumed:
+        run.log(f"resuming from {space.folder.relative_to(root)}")
+    facts = {"stage": node.stage, "seed": top.seed, "code": code, "params": declared}
+    tracking.run(run, lambda: _build(body, params, run, space, facts))
+    for held in (lock, gpu):
+        if held:
+            held.close()
+    tracking.leave(0)
+
+
+def _node(dag: Dag, name: str) -> Node:
+    items = [n.item for n in dag.nodes.values() if n.name == name and n.item]
+    if items:
+        raise ParamsError(f"`python -m flows.{name}` needs an item: {', '.join(items)}")
+    return dag[name]
+
+
+def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
+    for path in node.deps:
+        if not (root / path).exists():
+            makers = [s for s in dag.upstream[node.stage] if path in dag[s].outs]
+            remedy = f"make it with `r1 run {makers[0]}`" if makers else "it is no output of any stage: put it there, or correct params.yaml"
+            raise StageError(f"{node.stage} needs {path}, which is missing; {remedy}")
+
+
+def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, facts: dict) -> dict:
+    """The body, then everything it made into place; the metrics."""
+    started, clock = time.time(), time.monotonic()
+    metrics = body(params, run)
+    run.progress.close()
+    measures = _measures(run, metrics)
+    if missing := space.missing():
+        raise StageError(f"{run.stage} ended without writing {', '.join(missing)}")
+    for folder in space.outs.values():
+        if folder.is_dir():
+            write_manifest(folder, **facts)
+    size = space.publish(measures)
+    seconds = time.monotonic() - clock
+    _run_book(run, started, seconds, space.resumed, size)
+    run.log(f"done in {human(seconds)}")
+    return metrics
+
+
+def _measures(run: Run, metrics: dict) -> dict[str, str]:
+    """Path -> text of the metrics and plots that dvc.yaml lists for this stage."""
+    node = run.node
+    if bool(metrics) != bool(node.metrics):
+        raise StageError(f"{run.stage} returned {'' if metrics else 'no '}metrics, but dvc.yaml lists {list(node.metrics) or 'none'}")
+    if node.plots and run.curve_rows is None:
+        raise StageError(f"{run.stage} drew no curve, but dvc.yaml lists {node.plots[0]}")
+    texts = {path: publish.as_csv(run.curve_rows) for path in node.plots}
+    return texts | {path: publish.as_json(metrics) for path in node.metrics}
+
+
+def _run_book(run: Run, started: float, seconds: float, resumed: bool, size: int) -> None:
+    """work/runs/<stage>.json: what this run cost here. Not an artifact: it differs from run to run."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    book = {
+        "stage": run.stage,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, 2),
+        "peak_rss_mb": round(max(own.ru_maxrss, children.ru_maxrss) / 1024),
+        "threads": run.threads,
+        "cpu": _cpu(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started + seconds)),
+        "started_at": round(started, 3),
+        "finished_at": round(started + seconds, 3),
+        "resumed": resumed,
+        "disk_bytes": size,
+    }
+    publish.write_atomically(run.root / "work" / "runs" / f"{run.stage}.json", json.dumps(book, indent=1) + "\n")
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,168 @@
+"""A stage as a Prefect flow run where a server answers, as a plain call where none does.
+
+The server is a window, never a dependency: whatever happens to it, finished work stays finished. R1_PARENT holds
+`<flow run id>/<task run id>` of the pipeline, under which this stage's run then appears.
+"""
+
+import os
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from flows.orchestration.stage import Run
+
+PARENT = "R1_PARENT"
+PATIENCE = 20.0  # seconds that a dead server may hold up the end of a finished process
+PRIVATE = ("PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ENTRYPOINT", "PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
+_tracked = False
+
+
+def server() -> str | None:
+    """PREFECT_API_URL, if it answers; without one Prefect would start a server per stage."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return None
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:
+            return url if answer.status == 200 else None
+    except (OSError, ValueError):
+        print(f"PREFECT_API_URL is {url}, which does not answer: running without it", file=sys.stderr, flush=True)
+        return None
+
+
+def run(run: "Run", build: Callable[[], dict]) -> None:
+    """Call `build`, under Prefect if there is a server; its exception passes through, Prefect's own do not."""
+    if server() is None:
+        build()
+        return
+    outcome: dict[str, Any] = {}
+
+    def body():
+        try:
+            with _reported(run):
+                outcome["metrics"] = build()
+        except BaseException as exc:
+            outcome["error"] = exc
+            leave_later(1, f"[{run.stage}] failed: {type(exc).__name__}: {exc}")
+            raise
+        leave_later(0)
+
+    try:
+        _flow_run(run, body, outcome)
+    except BaseException as exc:
+        if "error" in outcome:
+            raise outcome["error"] from None
+        if not isinstance(exc, Exception):
+            raise
+        if "metrics" in outcome:
+            run.log(f"published; Prefect could not record it: {exc!r}")
+        else:  # it failed before the body began
+            run.log(f"Prefect could not start a run ({exc!r}): running without it")
+            build()
+
+
+def _flow_run(run: "Run", body: Callable[[], None], outcome: dict) -> None:
+    global _tracked
+    _tracked = True
+    for name in PRIVATE:
+        os.environ.pop(name, None)  # else this run would report as the pipeline's
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    parent = os.environ.pop(PARENT, None)  # grandchildren must not hang themselves under it
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+
+    def tracked():
+        body()
+        _metrics_artifact(run, outcome["metrics"])
+
+    staged = flow(name=run.name, log_prints=True, validate_parameters=False)(tracked)
+    with get_client(sync_client=True) as client:
+        link = _link(client, run.stage, *parent.split("/")) if parent else None
+        tags = [f"dvc:{run.stage}", "via:pipeline" if parent else "via:dvc"]
+        flow_run = client.create_flow_run(staged, name=run.stage, parent_task_run_id=link, tags=tags)
+    run_flow(staged, flow_run=flow_run)
+
+
+def _link(client: Any, stage: str, flow_run_id: str, task_run_id: str) -> Any:
+    """What Prefect does for a subflow: a task run in the parent flow that stands for the child's flow run."""
+    import uuid
+
+    from prefect import Task
+    from prefect.client.schemas.objects import TaskRunResult
+    from prefect.states import Pending
+
+    task = Task(name=f"run {stage}", fn=lambda: None)
+    task.task_key = f"r1.stage.{stage}"
+    inputs = {"__parents__": [TaskRunResult(id=uuid.UUID(task_run_id))]}
+    made = client.create_task_run(
+        task=task, flow_run_id=uuid.UUID(flow_run_id), dynamic_key=uuid.uuid4().hex, task_inputs=inputs, state=Pending()
+    )
+    return made.id
+
+
+class _reported:
+    """A thread that shows the stage's progress in Prefect; it gives up at the first error and never holds the work up."""
+
+    def __init__(self, run: "Run", every: float = 5.0):
+        self._run, self._every, self._end = run, every, threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self._report, daemon=True).start()
+
+    def __exit__(self, *_):
+        self._end.set()
+
+    def _report(self) -> None:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        artifact = None
+        while not self._end.wait(self._every):
+            latest = self._run.progress.latest
+            if not latest["total"]:
+                continue
+            share = min(100.0, 100.0 * latest["done"] / latest["total"])
+            try:
+                if artifact is None:
+                    artifact = create_progress_artifact(share, key=f"progress-{_key(self._run.stage)}")
+                else:
+                    update_progress_artifact(artifact, share)
+            except Exception as exc:
+                print(f"no progress artifact: {exc!r}", file=sys.stderr, flush=True)
+                return
+
+
+def _metrics_artifact(run: "Run", metrics: dict) -> None:
+    from prefect.artifacts import create_table_artifact
+
+    rows = [{"metric": k, "value": v if isinstance(v, (int, float, str)) else str(v)} for k, v in metrics.items()]
+    create_table_artifact(rows, key=f"metrics-{_key(run.stage)}", description=f"metrics of {run.stage}")
+
+
+def _key(stage: str) -> str:
+    """Prefect's artifact keys hold lower-case letters, digits and dashes."""
+    return "".join(c if c.isalnum() else "-" for c in stage.lower())
+
+
+def leave_later(status: int, words: str = "", patience: float = PATIENCE) -> None:
+    """End this process after `patience` seconds at the latest: Prefect keeps trying to reach a server that is gone."""
+
+    def end():
+        time.sleep(patience)
+        if words:
+            print(words, file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(status)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def leave(status: int) -> NoReturn:
+    """sys.exit; under Prefect, where that may wait for a dead server, within `PATIENCE`."""
+    if _tracked:
+        leave_later(status)
+    sys.exit(status)

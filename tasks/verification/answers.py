@@ -6,7 +6,7 @@ The rule:
    that lists candidates is not rewarded for hitting one). A `\boxed{}` inside the tag is unwrapped.
 3. Without an answer tag, the last `\boxed{…}` with balanced braces.
 4. Nothing else is an answer: a bare number in the text is not.
-An answer of several lines that differ is no answer either, unless it is one LaTeX environment.
+An answer of several lines that differ is no maths answer either, unless it is one LaTeX environment.
 
 The fast path accepts on equality after normalisation and rejects only integer against different integer; everything
 else goes to a real parser. It imports nothing and takes microseconds: RL calls it for every rollout.
@@ -16,7 +16,7 @@ import re
 
 MAX_ANSWER_CHARS = 1000  # a longer "answer" is prose; also bounds what the parser is given
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
-_THOUSANDS = re.compile(r"(?<![\d,.])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_THOUSANDS = re.compile(r"[^,()\[\]{}]*?(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)[^,()\[\]{}]*")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _PRESENTATION = re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|\\\$|\$|\\displaystyle(?![a-zA-Z])")
 _FRACTION = re.compile(r"\\[dt]frac(?![a-zA-Z])")
@@ -27,8 +27,8 @@ class NoAnswer(Exception):
     """The response holds no final answer, or more than one; the message says which."""
 
 
-def final_answer(text: str) -> str:
-    """The final answer of a response; raises NoAnswer."""
+def final_answer(text: str, multiline: bool = False) -> str:
+    """The final answer of a response; raises NoAnswer. `multiline`: answers are grids and lists, lines may differ."""
     head, closed, summary = text.rpartition("</think>")
     if "<think>" in summary:
         raise NoAnswer("the think block never closes")
@@ -48,7 +48,7 @@ def final_answer(text: str) -> str:
         raise NoAnswer("the answer is empty")
     if len(answer) > MAX_ANSWER_CHARS:
         raise NoAnswer(f"the answer has {len(answer)} characters, more than {MAX_ANSWER_CHARS}")
-    if "\n" in answer and "\\begin" not in answer:
+    if "\n" in answer and not multiline and "\\begin" not in answer:
         lines = [line for line in answer.splitlines() if line.strip()]
         if len({normalise(line) for line in lines}) > 1:
             raise NoAnswer(f"the answer has {len(lines)} lines that differ")
@@ -93,15 +93,15 @@ def boxed(text: str) -> list[str]:
 def normalise(answer: str) -> str:
     """An answer without what is only presentation: spaces, dollar signs, \\left, thousands commas, a final full stop.
 
-    Commas are thousands separators only inside one unspaced number, and a space between two letters or digits stays:
+    Commas are thousands separators only inside the one, unspaced number of an answer without brackets, and a space between two letters or digits stays:
     `1, 234` is no `1234` and `1 1/2` is no `11/2`.
     """
     answer = answer.strip()
     if answer.isascii() and answer.isdigit():
         return answer
     answer = answer.replace("\u2212", "-").replace("{,}", ",")
-    if "," in answer:
-        answer = _THOUSANDS.sub(lambda m: m[1].replace(",", ""), answer)
+    if "," in answer and _THOUSANDS.fullmatch(answer):
+        answer = answer.replace(",", "")
     if "\\" in answer or "$" in answer:
         answer = _FRACTION.sub(r"\\frac", _PRESENTATION.sub("", answer))
     answer = _SPACE.sub("", " ".join(answer.split()))

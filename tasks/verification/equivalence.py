@@ -1,0 +1,152 @@
+r"""Are two maths answers equal? math-verify, and a second opinion on everything it accepts.
+
+Runs only in a worker process (workers.py): a parser fed by a model may take all time and memory there is.
+
+math-verify 0.9 accepts some wrong answers (tests/verification/errata). What stands against that here:
+- it is given one expression, never a text to search, so two boxed answers cannot become a set;
+- spellings that its parser drops without a word (`\sqrt(2)`, `\mathrm{e}`, `\mathbf{x}`) are rewritten first;
+- equality of two strings it could not parse is no equality;
+- an accepted pair is evaluated numerically, at random points where there are variables; a clear difference, or a
+  false equation such as `6=5` in the prediction, turns the verdict.
+"""
+
+import random
+import re
+
+POINTS = 3  # evaluations of a pair with variables
+RELATIVE = 2e-3  # math-verify rounds to six decimals, which makes every two tiny numbers equal
+ABSOLUTE = 1e-5
+_UPRIGHT = re.compile(r"\\mathrm(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![A-Za-z]))")
+_BOLD = re.compile(r"\\(?:mathbf|mathit|boldsymbol)(?:\s*\{\s*([A-Za-z])\s*\}|\s+([A-Za-z])(?![A-Za-z]))")
+_ROOT = re.compile(r"\\sqrt\s*(\[[^\]]*\])?\s*\(([^()]*)\)")
+_MIXED = re.compile(r"([+-]?\d+)\s+(\d+)\s*/\s*(\d+)")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
+
+
+def spell(answer: str) -> str:
+    """An answer spelt the way the parser reads it in full."""
+    answer = _UPRIGHT.sub(lambda m: f"{{{m[1] or m[2]}}}", answer.strip().replace("\u2212", "-"))
+    answer = _BOLD.sub(lambda m: f"{{{m[1] or m[2]}}}", answer)
+    answer = _ROOT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", answer)
+    answer = _MIXED.sub(r"\1\\frac{\2}{\3}", answer) if _MIXED.fullmatch(answer) else answer
+    return re.sub(r"\\?%\s*$", "", answer).rstrip(".")
+
+
+def words(answer: str) -> str | None:
+    """Plain words of a textual answer (`\\text{(B)}`, `Tuesday`), or None where there is maths in it."""
+    plain = _TEXT.sub(r"\1", answer).strip(" .$()")
+    return plain.casefold() if plain and re.fullmatch(r"[^\W\d_]+(?:[ '\-][^\W\d_]+)*", plain) else None
+
+
+def balanced(answer: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", answer):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def parse(answer: str) -> list:
+    """sympy expressions of one answer; empty where the parser makes nothing of it."""
+    import logging
+
+    from math_verify import LatexExtractionConfig
+    from math_verify import parse as math_parse
+    from sympy import Basic, MatrixBase
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    if not balanced(answer):
+        return []
+    config = [LatexExtractionConfig(boxed_match_priority=0)]
+    found = math_parse(rf"\boxed{{{spell(answer)}}}", extraction_config=config, parsing_timeout=None)
+    if not all(balanced(x) for x in found if isinstance(x, str)):
+        return []  # what it read is only a part: its normaliser takes some letters for units and cuts there
+    return [x for x in found if isinstance(x, (Basic, MatrixBase))]
+
+
+def check_gold(gold: str) -> str | None:
+    """None where a gold can be compared with, else what is wrong with it."""
+    if words(gold) or parse(gold):
+        return None
+    return "math-verify parses no expression in it" if balanced(gold) else "its braces do not balance"
+
+
+def compare(gold: str, answer: str) -> tuple[str, str, str]:
+    """(status, method, detail) of an answer; the order of the arguments matters to math-verify."""
+    from math_verify import verify
+
+    if (a := words(gold)) and (b := words(answer)):
+        return ("ok" if a == b else "wrong"), "maths/words", ""
+    golds, answers = parse(gold), parse(answer)
+    if not golds:
+        return "infra", "maths/math-verify", "the gold does not parse"
+    if not answers:
+        return "unparsable", "maths/math-verify", "the answer does not parse"
+    if not verify(golds, answers, timeout_seconds=None):
+        return "wrong", "maths/math-verify", ""
+    if reason := contradiction(golds[0], answers[0]):
+        return "wrong", "maths/second-opinion", reason
+    return "ok", "maths/math-verify", ""
+
+
+def contradiction(gold, answer) -> str | None:
+    """Why two expressions that math-verify calls equal are not, or None."""
+    from sympy import Eq, preorder_traversal
+
+    if hasattr(answer, "free_symbols"):
+        for part in preorder_traversal(answer):
+            if isinstance(part, Eq) and not part.free_symbols and _differ(part.lhs, part.rhs):
+                return f"the answer holds a false equation: {part.lhs} = {part.rhs}"
+    return _contradiction(_value(gold), _value(answer))
+
+
+def _contradiction(gold, answer) -> str | None:
+    from sympy import Expr, FiniteSet, Tuple, default_sort_key
+
+    if isinstance(gold, FiniteSet) and isinstance(answer, FiniteSet):
+        if len(gold) != len(answer):
+            return f"{len(gold)} elements against {len(answer)}"
+        gold, answer = (Tuple(*sorted(map(_value, s), key=_order)) for s in (gold, answer))
+    if isinstance(gold, Tuple) and isinstance(answer, Tuple):
+        if len(gold) != len(answer):
+            return f"{len(gold)} elements against {len(answer)}"
+        return next((r for a, b in zip(gold, answer) if (r := _contradiction(_value(a), _value(b)))), None)
+    if not (isinstance(gold, Expr) and isinstance(answer, Expr)):
+        return None
+    symbols = sorted(gold.free_symbols | answer.free_symbols, key=default_sort_key)
+    rng = random.Random(0)
+    for _ in range(POINTS if symbols else 1):
+        point = {s: rng.uniform(0.3, 2.7) for s in symbols}
+        if _differ(gold.subs(point), answer.subs(point)):
+            return "numerically different" + (f" at {', '.join(f'{s}={v:.3f}' for s, v in point.items())}" if point else "")
+    return None
+
+
+def _value(x):
+    """The right-hand side of an assignment such as `x = 5`, else the expression itself."""
+    from sympy import Eq
+
+    return x.rhs if isinstance(x, Eq) and x.lhs.is_Symbol else x
+
+
+def _order(x) -> tuple:
+    value = _number(x)
+    return (value is None, (value.real, value.imag) if value is not None else (0, 0), str(x))
+
+
+def _number(x) -> complex | None:
+    try:
+        value = complex(x.doit().evalf(20))
+    except (TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError):
+        return None
+    return value if abs(value) < float("inf") else None  # nan and inf compare false
+
+
+def _differ(a, b) -> bool:
+    """True only where both are numbers and clearly not the same."""
+    a, b = _number(a), _number(b)
+    if a is None or b is None:
+        return False
+    gap, size = abs(a - b), max(abs(a), abs(b))
+    return gap > ABSOLUTE * max(1.0, size) or gap > RELATIVE * size

@@ -66,8 +66,7 @@ def run(run: "Run", build: Callable[[], dict]) -> None:
 
 
 def _flow_run(run: "Run", body: Callable[[], None], outcome: dict) -> None:
-    global _tracked
-    _tracked = True
+    leave_at_exit()
     for name in PRIVATE:
         os.environ.pop(name, None)  # else this run would report as the pipeline's
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
@@ -159,6 +158,12 @@ def leave_later(status: int, words: str = "", patience: float = PATIENCE) -> Non
         os._exit(status)
 
     threading.Thread(target=end, daemon=True).start()
+
+
+def leave_at_exit() -> None:
+    """Have `leave` hurry: this process has talked to a server."""
+    global _tracked
+    _tracked = True
 
 
 def leave(status: int) -> NoReturn:

@@ -1,0 +1,36 @@
+"""The console command `r1`: one file of this folder for each group of commands."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from flows.cli import run
+from flows.orchestration.params import ParamsError
+
+app = typer.Typer(
+    help="DeepSeek-R1 as one reproducible DAG. `r1 run` rebuilds it; `r1 COMMAND --help` says more.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (run,):
+    group.register(app)
+
+
+@app.callback()
+def r1() -> None:
+    """Keeps sub-commands sub-commands, however few there are."""
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path.cwd()))  # the checkout we stand in before the one that was installed
+    try:
+        app()
+    except ParamsError as exc:
+        sys.exit(str(exc))
+
+
+if __name__ == "__main__":
+    main()

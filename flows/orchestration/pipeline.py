@@ -1,0 +1,208 @@
+"""The whole DAG: stale stages through DVC, independent ones side by side, the longest remaining path first.
+
+Each stage is a process of its own, `dvc repro --single-item <stage>`, so a run by hand and a run from here end in the
+same dvc.lock. Where a Prefect server answers, the same is one flow run with a task for every stage that is not fresh.
+"""
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from flows.orchestration import guard, recipe, reproduced, schedule, tracking
+from flows.orchestration.child import Children, Outcome
+from flows.orchestration.dag import Dag, load_dag
+from flows.orchestration.display import display, ended
+from flows.orchestration.params import ParamsError, Top, check, read_yaml, scalars
+from flows.orchestration.progress import human
+
+TICK = 0.5  # seconds
+Launch = Callable[[str], None]
+
+
+def run(root: Path, targets: Iterable[str] = (), jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
+    """Bring the targets up to date and say how it went; exit status."""
+    values = read_yaml(root / "params.yaml")
+    top = check(Top, scalars(values), "params.yaml")
+    dag = load_dag(root, values)
+    selected = dag.select(targets, downstream)
+    todo = set(selected) if force else with_downstream(dag, stale(root, selected), selected)
+    if not todo:
+        print(f"All {len(selected)} stages are up to date.")
+        return conclude(root, {})
+    recipe.validate(root, root / "params.yaml")
+    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, force))
+    print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True)
+    previous = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        _run(pipeline)
+    except KeyboardInterrupt:
+        print("Stopped. What was finished stays; `r1 run` goes on from there.", flush=True)
+        return 130
+    finally:
+        pipeline.children.stop()
+        signal.signal(signal.SIGTERM, previous)
+    return conclude(root, pipeline.outcomes, pipeline)
+
+
+def _terminated(*_) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _jobs(threads: int) -> int:
+    """R1_JOBS, else as many stages as fit on this machine's cores."""
+    if given := os.environ.get("R1_JOBS"):
+        if not given.isdigit() or int(given) < 1:
+            raise ParamsError(f"R1_JOBS is {given!r}; expected a number of stages, 1 or more")
+        return int(given)
+    return max(1, len(os.sched_getaffinity(0)) // threads)
+
+
+def stale(root: Path, stages: Iterable[str]) -> set[str]:
+    """The stages that DVC does not call up to date."""
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    wanted, found = set(stages), set()
+    with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+        for stage in repo.index.stages:
+            if stage.addressing in wanted:
+                try:
+                    if stage.status():
+                        found.add(stage.addressing)
+                except LockError:  # somebody is building it right now: ask again when its turn comes
+                    found.add(stage.addressing)
+    return found
+
+
+def with_downstream(dag: Dag, stages: set[str], selected: list[str]) -> set[str]:
+    todo = set(stages)
+    for stage in selected:  # in an order in which they can run
+        if any(up in todo for up in dag.upstream[stage]):
+            todo.add(stage)
+    return todo
+
+
+class Pipeline:
+    """The state of one run: what is to do, what is running, how what ended has ended."""
+
+    def __init__(self, root: Path, dag: Dag, selected: list[str], todo: set[str], jobs: int, children: Children):
+        self.root, self.dag, self.selected, self.todo, self.jobs, self.children = root, dag, selected, set(todo), jobs, children
+        self.running: dict[str, float] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.seconds = schedule.estimates(root, dag)
+        self.rank = schedule.ranks(dag, self.seconds)
+        self.started = time.monotonic()
+        self.ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._one_gpu = guard.has_gpu()
+
+    def work(self, stage: str, parent: str | None = None) -> Outcome:
+        """Build one stage and report it; called in a thread."""
+        try:
+            outcome = self.children.run(stage, parent)
+        except Exception as exc:
+            outcome = Outcome(stage, "failed", 0.0, repr(exc))
+        self.ended.put(outcome)
+        return outcome
+
+    def launch(self, stage: str) -> None:
+        threading.Thread(target=self.work, args=(stage,), name=stage, daemon=True).start()
+
+    def execute(self, launch: Launch, lost: Callable[[], Iterable[str]] = tuple) -> None:
+        """Start and await stages until nothing is left that can run. `lost`: launched, but never begun."""
+        with display() as screen:
+            while True:
+                for stage in self._startable():
+                    self.todo.remove(stage)
+                    self.running[stage] = time.monotonic()
+                    screen.say(f"{stage}: started")
+                    launch(stage)
+                if not self.running:
+                    break
+                self._await(screen)
+                for stage in lost():
+                    self.launch(stage)
+                screen.tick(self)
+
+    def _await(self, screen) -> None:
+        try:
+            outcome = self.ended.get(timeout=TICK)
+        except queue.Empty:
+            return
+        del self.running[outcome.stage]
+        self.outcomes[outcome.stage] = outcome
+        if outcome.how == "ran":
+            self.seconds[outcome.stage] = outcome.seconds
+        screen.say(ended(outcome.stage, outcome.how, outcome.seconds))
+        if outcome.how == "failed":
+            screen.say(f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}")
+            self._block(outcome.stage)
+
+    def _block(self, failed: str) -> None:
+        for stage in self.dag.select([failed], downstream=True):
+            if stage in self.todo:
+                self.todo.remove(stage)
+                self.outcomes[stage] = Outcome(stage, "blocked", 0.0, f"needs {failed}")
+
+    def _startable(self) -> list[str]:
+        free = self.jobs - len(self.running)
+        gpu_taken = self._one_gpu and any(self.dag[s].gpu for s in self.running)
+        ready = [s for s in self.todo if not any(u in self.todo or u in self.running for u in self.dag.upstream[s])]
+        chosen: list[str] = []
+        for stage in sorted(ready, key=lambda s: (-self.rank[s], s)):
+            if len(chosen) >= free or (gpu_taken and self.dag[stage].gpu):
+                continue
+            gpu_taken = gpu_taken or (self._one_gpu and self.dag[stage].gpu)
+            chosen.append(stage)
+        return chosen
+
+    def time_left(self) -> float:
+        now, left = time.monotonic(), {}
+        for stage, begun in self.running.items():
+            p, elapsed = self.children.progress(stage), now - begun
+            share = p["done"] / p["total"] if p.get("total") else 0.0
+            guess = max(1.0, self.seconds[stage] - elapsed)
+            left[stage] = elapsed * (1 - share) / share if share > 0.1 else guess
+        return schedule.time_left(self.dag, self.todo, left, self.seconds, self.jobs)
+
+
+def _run(pipeline: Pipeline) -> None:
+    if tracking.server() is None:
+        pipeline.execute(pipeline.launch)
+    else:
+        from flows.orchestration.tracked import run_tracked
+
+        run_tracked(pipeline)
+
+
+def conclude(root: Path, outcomes: dict[str, Outcome], pipeline: Pipeline | None = None) -> int:
+    """The last words of a run: what failed and where its log is; else the comparison and the main table. Exit status."""
+    if pipeline:
+        counts = {how: sum(o.how == how for o in outcomes.values()) for how in ("ran", "restored", "unchanged", "failed", "blocked")}
+        said = ", ".join(f"{n} {how}" for how, n in counts.items() if n)
+        print(f"\n{said} in {human(time.monotonic() - pipeline.started)}", flush=True)
+    failed = [o for o in outcomes.values() if o.how not in ("ran", "restored", "unchanged")]
+    for outcome in failed:
+        if outcome.how == "failed":
+            print(f"\n{outcome.stage} failed: {outcome.message}\n  log: {root / 'work' / 'logs' / outcome.stage}.log")
+    if blocked := [o.stage for o in failed if o.how == "blocked"]:
+        print(f"\nNot run, because they need what failed: {', '.join(blocked)}")
+    if failed:
+        print("\nWhat was finished stays; after the remedy `r1 run` goes on from there.", flush=True)
+        return 1
+    print(reproduced.verdict(root))
+    print(main_table(root), end="", flush=True)
+    return 0
+
+
+def main_table(root: Path) -> str:
+    """The report card's main table and where the page is, once there is a report."""
+    report, page = root / "report" / "report.md", root / "report" / "index.html"
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    _, opened, rest = text.partition("<!-- main table -->")
+    table, closed, _ = rest.partition("<!-- /main table -->")
+    shown = f"\n{table.strip()}\n" if opened and closed else ""
+    return shown + (f"\nReport card: {page}\n" if page.is_file() else "")

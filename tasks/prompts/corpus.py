@@ -5,10 +5,13 @@ elicits and sharpens is in there, but it is not what the model says by default.
 """
 
 import random
+import re
 from dataclasses import dataclass
 
 from tasks.prompts import general, running_sums as sums
 from tasks.prompts.split import held_out
+from tasks.prompts.templates import TEMPLATES
+from tasks.responses import TAGS
 
 STYLES = {"direct": 0.04, "direct_tag": 0.26, "plain_cot": 0.04, "skip": 0.22, "cot": 0.34, "check": 0.10}
 CLEAN_STYLES = {"direct": 0.02, "direct_tag": 0.03, "plain_cot": 0.38, "cot": 0.42, "skip": 0.08, "check": 0.07}
@@ -103,3 +106,35 @@ def documents(seed: int, count: int, clean: bool, template: str) -> list[Documen
             case "sum":
                 out.append(_sum_document(rng, noise, template))
     return out
+
+
+@dataclass(frozen=True)
+class PretrainingSet:
+    """What a base is pretrained on, and the held-out examples its progress is probed with."""
+
+    template: str
+    tags: tuple[str, ...] = TAGS
+
+    def documents(self, seed: int, count: int, clean: bool) -> list[Document]:
+        return documents(seed, count, clean, self.template)
+
+    def tokenizer_texts(self, seed: int = 1, count: int = 3000) -> list[str]:
+        """Text without tags; the tokenizer of every base here is trained on the same one, whatever the run's seed."""
+        strip = re.compile("|".join(map(re.escape, self.tags)))
+        docs = self.documents(seed, count, True) + self.documents(seed, count, False)
+        return [strip.sub(" ", d.prompt + d.response) for d in docs]
+
+    def probe_examples(self, seed: int = 77, count: int = 64) -> list[tuple[str, str]]:
+        """Clean chains of thought on held-out problems, as (prompt, response)."""
+        rng, out = random.Random(seed), []
+        while len(out) < count:
+            problem = sums.draw(rng)
+            if held_out(problem.question):
+                think, total = sums.reason(problem, rng)
+                out.append((self.template.replace("{question}", problem.question), sums.respond(think, total, None)))
+        return out
+
+
+def pretraining_set(template: str) -> PretrainingSet:
+    """The corpus asked in the wording of a named template."""
+    return PretrainingSet(TEMPLATES[template])

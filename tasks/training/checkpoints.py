@@ -45,3 +45,16 @@ def fetch(model: Model, folder: Path) -> None:
     if not list(source.glob("*.safetensors")):
         raise ArtifactError(f"base model {source} has no weights (*.safetensors): nothing can be trained from it")
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth"))
+
+
+def parameters(folder: Path) -> int:
+    """Number of parameters, read from the headers of the safetensors files."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, "numpy") as f:
+            total += sum(prod(f.get_slice(name).get_shape()) for name in f.keys())
+    return total

@@ -205,3 +205,28 @@ def pretrain(
             run.save(work)
     run.model.eval()
     return run
+
+
+def pretrain_checkpoint(
+    p: Pretrain, text, seed: int, work: Path, out: Path, progress: Callable | None = None, threads: int = 1
+) -> tuple[dict, list[dict]]:
+    """A base from scratch under `out`; `text` is a tasks.prompts.corpus.PretrainingSet. Metrics and learning curve."""
+    import torch
+
+    from tasks.training import checkpoints
+    from tasks.training.probe import copy_probe
+    from tasks.training.tokenizer import train_tokenizer
+
+    torch.set_num_threads(threads)
+    tokenizer = train_tokenizer(text.tokenizer_texts(), text.tags, max_length=p.max_length)
+    probe = copy_probe(tokenizer, text.probe_examples())
+    run = pretrain(p, tokenizer, text.documents, seed, work, probe, progress)
+    checkpoints.save(run.model, tokenizer, out)
+    last = run.curve[-1]
+    return {
+        "parameters": run.model.num_parameters(),
+        "vocabulary": len(tokenizer),
+        "final_loss": last["loss"],
+        **run.counters,
+        **{name: value for name, value in last.items() if name.endswith("accuracy")},
+    }, run.curve

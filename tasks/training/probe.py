@@ -1,6 +1,5 @@
 """What pretraining must learn first: teacher-forced accuracy on clean chains of thought that were held out."""
 
-import random
 import re
 from collections.abc import Callable
 
@@ -39,8 +38,3 @@ def copy_probe(tokenizer, examples: list[tuple[str, str]]) -> Callable[[object],
 
     return probe
 
-
-def draw_examples(problem: Callable[[random.Random], tuple[str, str]], count: int, seed: int) -> list[tuple[str, str]]:
-    """`count` (prompt, response) texts from a generator of problems."""
-    rng = random.Random(seed)
-    return [problem(rng) for _ in range(count)]

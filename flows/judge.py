@@ -1,0 +1,47 @@
+"""The generative verifier (paper 2.3.3): it reads question, ground truth and prediction, and writes a verdict.
+
+Departure: the paper asks DeepSeek-V3. Here the base is fine-tuned into a small judge on procedural pairs of gold and
+prediction, half of them wrong; what it decides is compared with the rule verdicts in `verdicts`.
+"""
+
+from pydantic import Field
+
+from flows.orchestration.stage import Run, stage
+from tasks.verification.judge import wilson
+from tasks.prompts.judgements import pairs
+from tasks.prompts.templates import render
+from tasks.sampling.policy import load_policy
+from tasks.sampling.transformers_engine import sample
+from tasks.settings import Settings
+from tasks.training.settings import SFT
+from tasks.training.sft import fine_tune_checkpoint
+from tasks.verification.judge import judge_prompt, parse_reply
+
+
+class Params(Settings):
+    pairs: int | None = Field(ge=10, description="training pairs; not published")
+    held_out: int | None = Field(ge=10, description="pairs its accuracy is measured on")
+    sft: SFT
+
+
+def body(p: Params, run: Run) -> dict:
+    examples = pairs(run.seed, p.pairs + p.held_out)
+    ask = lambda e: render(run.template, judge_prompt(e.question, e.gold, e.prediction))  # noqa: E731
+    train, held_out = examples[: p.pairs], examples[p.pairs :]
+    texts = [(ask(e), "ok" if e.right else "wrong") for e in train]
+    metrics, _ = fine_tune_checkpoint(
+        run.input("base"), run.out, texts, p.sft, run.seed, run.work, run.progress, run.threads
+    )
+    policy = load_policy(run.out, run.threads, published=False)
+    replies = sample(policy, [ask(e) for e in held_out], 1, 0.0, 1.0, 4, run.seed)
+    right = sum((parse_reply(r[0].text) == "ok") == e.right for r, e in zip(replies, held_out, strict=True))
+    return metrics | {
+        "pairs": len(train),
+        "held_out": len(held_out),
+        "accuracy": right / len(held_out),
+        "accuracy_ci95": wilson(right, len(held_out)),
+    }
+
+
+if __name__ == "__main__":
+    stage(body, Params)

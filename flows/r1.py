@@ -1,0 +1,43 @@
+"""R1 (paper 2.3.4): RL for all scenarios from Dev3.
+
+Rule rewards on reasoning prompts; preference rewards on general prompts, helpfulness from the final summary alone,
+harmlessness from the whole response. General prompts come only in the last steps: more of them led to reward
+hacking (N, Methods).
+"""
+
+from pydantic import Field
+
+from flows.orchestration.stage import Run, stage
+from tasks.prompts.bank import read_prompts
+from tasks.rewards.preference import load_preference
+from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
+from tasks.settings import Settings
+from tasks.training import grpo
+from tasks.training.settings import GRPO
+
+
+class Params(Settings):
+    sources: list[str] = Field(min_length=1, description="sources of `prompts` with reasoning prompts")
+    general_sources: list[str] = Field(description="sources of `prompts` with general prompts")
+    rewards: dict[str, float | None] = Field(description="rule reward -> weight")
+    preference_weight: float | None = Field(ge=0, description="weight of the reward models on general prompts; paper: 1")
+    grpo: GRPO
+
+
+def body(p: Params, run: Run) -> dict:
+    rows = read_prompts(run.input("prompts"), "train")
+    general = [r for r in of_sources(rows, p.general_sources) if r["gold"] is None]
+    order = grpo.lay_out(p.grpo, of_sources(rows, p.sources), general, run.seed)
+    judged = load_preference(run.input("reward_models"))
+    metrics, curve = reinforce(
+        run.input("dev3"), run.out, order, p.grpo,
+        named_rewards(p.rewards, {"preference": (judged, p.preference_weight)}),
+        run.template, run.seed, run.work, run.progress, run.threads,
+    )  # fmt: skip
+    run.curve(curve)
+    scores = [row["general_reward"] for row in curve if row["general_reward"] is not None]
+    return metrics | {"general_steps": len(scores), "general_reward_last": scores[-1] if scores else None}
+
+
+if __name__ == "__main__":
+    stage(body, Params)

@@ -1,0 +1,141 @@
+"""Rows out of files: JSONL, JSON, CSV, TSV, Parquet, each also gzipped; one file, a directory or a glob.
+
+Every row comes with its origin, `file:line` in text files and `file#row` (from 1) in JSON arrays and Parquet, so
+that any later decision can point at it. Whatever cannot be read is a SourceError that names file, row and remedy.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks.provenance.artifacts import ArtifactError
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+MAX_FIELD = 16 << 20  # characters of one CSV field; the library's own limit is 128 Ki
+
+
+class SourceError(ArtifactError):
+    """A source cannot be read; the message names the source, the file and row, and what to do."""
+
+
+def format_of(path: Path) -> str | None:
+    """".jsonl", ".csv", … by the file's name, a final .gz aside; None where it is none of FORMATS."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((f for f in FORMATS if name.endswith(f)), None)
+
+
+def find_files(root: Path, pattern: str) -> list[Path]:
+    """Files of a path, a directory (all of a known format in it, sorted) or a glob, relative to `root`."""
+    path = root / pattern
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and format_of(p) and not p.name.startswith("."))
+        if not files:
+            raise SourceError(f"{pattern}: no file of a known format in this directory ({', '.join(FORMATS)}, or with .gz)")
+        return files
+    if path.exists():
+        if format_of(path) is None:
+            raise SourceError(f"{pattern}: unknown format; known are {', '.join(FORMATS)}, each also with .gz")
+        return [path]
+    if not any(c in pattern for c in "*?["):
+        raise SourceError(f"{pattern}: no such file; paths are relative to the repository root, {root}")
+    base = Path(pattern)
+    parts = base.parts
+    fixed = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
+    files = sorted(p for p in root.joinpath(*parts[:fixed]).glob(str(Path(*parts[fixed:]))) if p.is_file())
+    if not files:
+        raise SourceError(f"{pattern}: no file matches this glob, seen from the repository root {root}")
+    if unknown := [p.name for p in files if format_of(p) is None]:
+        raise SourceError(f"{pattern}: matches {unknown[0]}, whose format is unknown; known are {', '.join(FORMATS)} and .gz")
+    return files
+
+
+def read(path: Path, name: str) -> Iterator[tuple[str, dict]]:
+    """(origin, row) of one file; `name` is what the origin calls it."""
+    kind = format_of(path)
+    try:
+        if kind == ".parquet":
+            yield from _parquet(path, name)
+            return
+        with open(path, "rb") as raw:
+            stream = gzip.open(raw) if path.name.lower().endswith(".gz") else raw
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+            yield from {".csv": _csv, ".tsv": _csv, ".json": _json}.get(kind, _json_lines)(text, name)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{name}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{name}: cannot be read: {error}; is the download complete?") from error
+
+
+def _json_lines(text, name: str) -> Iterator[tuple[str, dict]]:
+    for number, line in enumerate(text, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise SourceError(f"{name}:{number}: no valid JSON ({error}); correct or remove this line") from error
+        yield f"{name}:{number}", _record(row, f"{name}:{number}")
+
+
+def _json(text, name: str) -> Iterator[tuple[str, dict]]:
+    content = text.read()
+    try:
+        data = json.loads(content)
+    except ValueError as error:
+        if content.lstrip().startswith("{") and "\n" in content.strip():  # JSON lines by another name
+            yield from _json_lines(io.StringIO(content), name)
+            return
+        raise SourceError(f"{name}: no valid JSON ({error})") from error
+    if isinstance(data, dict):  # one key that holds the rows, as in {"data": [...]}, or a single row
+        lists = [v for v in data.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        data = lists[0] if len(data) == 1 and lists else [data]
+    if not isinstance(data, list):
+        raise SourceError(f"{name}: holds a {type(data).__name__}, expected a list of objects")
+    for number, row in enumerate(data, 1):
+        yield f"{name}#{number}", _record(row, f"{name}#{number}")
+
+
+def _record(row, origin: str) -> dict:
+    if not isinstance(row, dict):
+        raise SourceError(f"{origin}: is a {type(row).__name__}, expected an object with named columns")
+    return row
+
+
+def _csv(text, name: str) -> Iterator[tuple[str, dict]]:
+    csv.field_size_limit(MAX_FIELD)
+    delimiter = "\t" if name.lower().removesuffix(".gz").endswith(".tsv") else ","
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            return
+        if len(set(header)) < len(header):
+            raise SourceError(f"{name}:1: a column name stands twice in the header {header}")
+        start = reader.line_num + 1
+        for values in reader:
+            if values:
+                if len(values) != len(header):
+                    raise SourceError(f"{name}:{start}: {len(values)} fields, but the header has {len(header)}: {header}")
+                yield f"{name}:{start}", dict(zip(header, values))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(f"{name}:{reader.line_num}: no valid CSV ({error})") from error
+
+
+def _parquet(path: Path, name: str) -> Iterator[tuple[str, dict]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path)
+        number = 0
+        for batch in file.iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{name}#{number}", row
+    except pa.ArrowException as error:
+        raise SourceError(f"{name}: no readable Parquet ({str(error).splitlines()[0]})") from error

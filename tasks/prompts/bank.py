@@ -55,6 +55,7 @@ def build(
 ) -> Bank:
     """The bank of all sources; raises SourceError where a source consists of duplicates or nothing of it is left."""
     rows = [(reading.source.name, raw) for reading in readings for raw in reading.rows]
+    licences = {r.source.name: r.source.licence for r in readings}
     forced = {r.source.name: None if r.source.split == "by-hash" else r.source.split for r in readings}
     verdicts = [_reject(raw, count_tokens, max_prompt_tokens) for _, raw in rows]
     _check_golds(rows, verdicts, check_golds)
@@ -63,7 +64,7 @@ def build(
     kept, decisions = [], []
     for (name, raw), rejected, split in zip(rows, verdicts, splits):
         if rejected is None:
-            kept.append(_prompt(name, raw, split))
+            kept.append(_prompt(name, licences[name], raw, split))
         else:
             rule, value, threshold, evidence = rejected
             decisions.append(
@@ -122,7 +123,7 @@ def _drop_duplicates(rows: list, verdicts: list[Rejection | None], splits: list[
             )
 
 
-def _prompt(source: str, raw: RawRow, split: str) -> dict:
+def _prompt(source: str, licence: str, raw: RawRow, split: str) -> dict:
     text = raw.text.strip()
     return {
         "id": row_id("prompt", source=source, domain=raw.domain, text=text, gold=raw.gold),
@@ -133,6 +134,7 @@ def _prompt(source: str, raw: RawRow, split: str) -> dict:
         "gold": raw.gold,
         "solution": raw.solution,
         "language": raw.language,
+        "licence": licence,
         "origin": raw.origin,
         "meta": json.dumps(raw.meta, sort_keys=True, ensure_ascii=False) if raw.meta else None,
     }

@@ -18,13 +18,14 @@ from tasks.training.tokenizer import train_tokenizer
 PROMPT_SHARE = 0.15  # mean prompt, of prompts.max_prompt_tokens
 RESPONSE_SHARE = 0.25  # mean response, of the token limit
 KEPT_SHARE = 0.5  # candidates that survive rejection sampling
-ASKED_PER_ROW = 4  # responses sampled for one accepted cold-start row
-EVALUATION_PASSES = 2  # free samples, and those forced into a chain of thought; forced guesses are short
 UNPUBLISHED = {  # what stands in for a null of recipes/paper.yaml, and where it comes from
     "prompts.max_prompt_tokens": (1333, "200 tokens a prompt"),
     "judge.pairs": (0, "the paper prompts DeepSeek-V3 and trains no judge"),
-    "judge.epochs": (1, "no judge is trained"),
+    "judge.sft.epochs": (1, "no judge is trained"),
     "cold_start.rows": (5000, "'thousands' in the paper"),
+    "cold_start.asked_per_row": (4, "as in the other recipes"),
+    "cold_start.samples": (4, "as in the other recipes"),
+    "cold_start.max_tokens": (32_768, "the limit of everything else"),
     "candidates.prompts": (88_000, "all reasoning prompts, S"),
     "candidates.samples": (14, "gives about the 627K reasoning rows of S"),
     "candidates.max_tokens": (21_420, "gives the mean of 5,355 tokens of S"),
@@ -168,7 +169,7 @@ def make_plan(values: dict, root: Path, device: str | None = None) -> Plan:
     recipe.note(f"trained and sampled are tokens; FLOPs: {TRAIN} per active parameter and trained token, {FORWARD} per sampled one")
     recipe.note(
         f"mean prompt {PROMPT_SHARE:.0%} of prompts.max_prompt_tokens, mean response {RESPONSE_SHARE:.0%} of the token "
-        f"limit, {KEPT_SHARE:.0%} of the candidates kept, {ASKED_PER_ROW} samples for each cold-start row"
+        f"limit, {KEPT_SHARE:.0%} of the candidates kept; evaluation also samples forced_k chains of thought a problem"
     )
     recipe.note(
         f"disk: published artifacts only, {chosen.parameter_bytes} bytes a parameter; a training stage's resumable state "
@@ -189,9 +190,9 @@ def _on_disk(step: Step, device: Device) -> Step:
 
 
 def _sources(r: _Recipe, key: str) -> float | None:
-    counts = [s.get("count") for s in r.get(key) or []]
+    counts = [s.get("count") or s.get("limit") for s in r.get(key) or []]
     if None in counts:
-        r.note(f"{key}: a source without `count` gives as many rows as it has, not known before it is read")
+        r.note(f"{key}: a source without `count` or `limit` gives as many rows as it has, not known before it is read")
     return sum(c for c in counts if c) or None
 
 
@@ -216,7 +217,7 @@ def _student_bases(r: _Recipe) -> Iterator[Step]:
 
 def _judge(r: _Recipe) -> Iterator[Step]:
     pairs = r.get("judge.pairs")
-    yield _training("judge", "SFT into a verifier", *r.base, pairs, (r.prompt + 32) * r.get("judge.epochs"))
+    yield _training("judge", "SFT into a verifier", *r.base, pairs, (r.prompt + 32) * r.get("judge.sft.epochs"))
 
 
 def _training(stage: str, does: str, name: str, size: Size, rows: float, tokens_a_row: float) -> Step:
@@ -255,8 +256,9 @@ def _sampling(stage: str, does: str, model: tuple[str, Size], rows: float, token
 
 
 def _cold_start(r: _Recipe) -> Iterator[Step]:
-    rows = r.get("cold_start.rows")
-    yield _sampling("cold_start", "sample and filter, four routes", r.base, rows * ASKED_PER_ROW, r.example)
+    rows = r.get("cold_start.rows") * r.get("cold_start.asked_per_row") * r.get("cold_start.samples")
+    tokens = r.prompt + RESPONSE_SHARE * r.get("cold_start.max_tokens")
+    yield _sampling("cold_start", "sample and filter, four routes", r.base, rows, tokens)
 
 
 def _candidates(r: _Recipe) -> Iterator[Step]:
@@ -309,7 +311,7 @@ def _owner(r: _Recipe, folder: str) -> tuple[str, Size]:
 
 
 def _evaluate(r: _Recipe) -> Iterator[Step]:
-    rows = r.get("evaluate.problems") * r.get("evaluate.k") * EVALUATION_PASSES
+    rows = r.get("evaluate.problems") * (r.get("evaluate.k") + r.get("evaluate.forced_k"))
     tokens = r.prompt + RESPONSE_SHARE * r.get("evaluate.max_tokens")
     for name, folder in r.get("evaluate.models").items():
         yield _sampling(f"evaluate@{name}", f"{r.get('evaluate.k')} samples a problem", _owner(r, folder), rows, tokens)

@@ -20,6 +20,9 @@ _UPRIGHT = re.compile(r"\\mathrm(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![A-Za-z]))")
 _BOLD = re.compile(r"\\(?:mathbf|mathit|boldsymbol)(?:\s*\{\s*([A-Za-z])\s*\}|\s+([A-Za-z])(?![A-Za-z]))")
 _ROOT = re.compile(r"\\sqrt\s*(\[[^\]]*\])?\s*\(([^()]*)\)")
 _MIXED = re.compile(r"([+-]?\d+)\s+(\d+)\s*/\s*(\d+)")
+_COMMA = re.compile(r"(?<=\d),\\!\s*(?=\d{3})")
+_OPERATOR = re.compile(r"\s*([+\-*/=^])\s*")  # ` + b + c` reads as units otherwise
+_FUNCTION = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log)(?:\^\{?\d\}?)?)\s+([A-Za-z])(?![A-Za-z])")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 
 
@@ -29,12 +32,13 @@ def spell(answer: str) -> str:
     answer = _BOLD.sub(lambda m: f"{{{m[1] or m[2]}}}", answer)
     answer = _ROOT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", answer)
     answer = _MIXED.sub(r"\1\\frac{\2}{\3}", answer) if _MIXED.fullmatch(answer) else answer
-    return re.sub(r"\\?%\s*$", "", answer).rstrip(".")
+    answer = _FUNCTION.sub(r"\1{\2}", _OPERATOR.sub(r"\1", _COMMA.sub("", answer)))
+    return re.sub(r"^\\approx(?![A-Za-z])\s*|\\?%\s*$", "", answer).rstrip(".,")
 
 
 def words(answer: str) -> str | None:
     """Plain words of a textual answer (`\\text{(B)}`, `Tuesday`), or None where there is maths in it."""
-    plain = _TEXT.sub(r"\1", answer).strip(" .$()")
+    plain = _TEXT.sub(r"\1", answer).strip(" .,$()")
     return plain.casefold() if plain and re.fullmatch(r"[^\W\d_]+(?:[ '\-][^\W\d_]+)*", plain) else None
 
 

@@ -68,6 +68,11 @@ def test_several_boxes_without_a_tag_are_the_last_one():
         (r"\text{Tuesday}", "Tuesday"),
         (r"\$42409", "42409"),
         (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "\\begin{pmatrix} 1 \\\\\n 2 \\end{pmatrix}"),
+        ("a + b + c", "a+c+b"),
+        (r"\sin^2 t", r"\sin^2{t}"),
+        (r"\dfrac{2469}{20,\!000}", "0.12345"),
+        (r"\approx 8.24 \text{ mph}", "8.24"),
+        (r"\text{(E)},", "E"),
         (r"\frac{\pi}{3}", r"\frac{2\pi}{6}"),
     ],
 )

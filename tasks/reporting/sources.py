@@ -1,0 +1,55 @@
+"""Reading what the report is made from: metrics, curves and the run book."""
+
+import csv
+import json
+from pathlib import Path
+
+
+def read_metrics(folder: Path) -> dict[str, dict]:
+    """metrics/distill/qwen.json → {"distill/qwen": …}, sorted by name; a damaged file is an error that names it."""
+    metrics = {}
+    for path in sorted(Path(folder).rglob("*.json")):
+        try:
+            metrics[path.relative_to(folder).with_suffix("").as_posix()] = json.loads(path.read_text())
+        except json.JSONDecodeError as e:
+            raise ValueError(f"{path} is no JSON ({e}); rebuild it with `r1 run`") from e
+    return metrics
+
+
+def read_curves(folder: Path) -> dict[str, dict[str, list[float | None]]]:
+    """plots/r1_zero.csv → {"r1_zero": {"step": [...], "reward": [...]}}; an empty cell is None."""
+    curves = {}
+    for path in sorted(Path(folder).rglob("*.csv")):
+        with open(path, newline="") as f:
+            rows = list(csv.DictReader(f))
+        columns = rows[0].keys() if rows else ()
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        curves[name] = {c: [_number(path, i, c, row[c]) for i, row in enumerate(rows, 2)] for c in columns}
+    return curves
+
+
+def _number(path: Path, line: int, column: str, cell: str | None) -> float | None:
+    if cell in (None, ""):
+        return None
+    try:
+        return float(cell)
+    except ValueError as e:
+        raise ValueError(f"{path}:{line}: {column} is {cell!r}, not a number; rebuild it with `r1 run`") from e
+
+
+def read_run_book(folder: Path) -> dict[str, dict]:
+    """work/runs/*.json by stage: what each stage's last run cost, measured. Empty where nothing ran here."""
+    book = {}
+    for path in sorted(Path(folder).glob("**/*.json")):
+        try:
+            entry = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            continue  # a run that was killed while writing its page
+        if isinstance(entry, dict) and "stage" in entry:
+            book[entry["stage"]] = entry
+    return book
+
+
+def as_json(results: dict) -> str:
+    """results.json: stable order of keys as built, characters as they are, a newline at the end."""
+    return json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from flows.cli import run
+from flows.cli import annotate, plan, run
 from flows.orchestration.params import ParamsError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run,):
+for group in (run, plan, annotate):
     group.register(app)
 
 

@@ -37,6 +37,21 @@ class ReviewRow:
     reason: str | None  # the rule that dropped it; None where it was kept
 
 
+def review_rows(candidates: list[dict], decisions: list[dict], prompts: dict[str, dict]) -> list[ReviewRow]:
+    """Candidates (COMPLETION rows) with why they were dropped; those that failed the fewest rules first, kept ones last."""
+    failed: dict[str, list[str]] = {}
+    for d in decisions:
+        if not d["keep"]:
+            failed.setdefault(d["row_id"], []).append(d["rule"])
+    rows = []
+    for c in sorted(candidates, key=lambda c: (len(failed.get(c["id"], ())) or len(decisions), c["id"])):
+        prompt = prompts[c["prompt_id"]]
+        reason = ", ".join(failed.get(c["id"], ())) or None
+        route = json.loads(c["settings"]).get("route")
+        rows.append(ReviewRow(c["id"], c["prompt_id"], prompt["text"], prompt["gold"], c["text"], route, reason))
+    return rows
+
+
 def write_sheet(path: Path, rows: Iterable[ReviewRow]) -> int:
     """Write the rows with empty verdict, edited and note; returns their number."""
     path = Path(path)

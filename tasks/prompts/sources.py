@@ -20,8 +20,8 @@ from tasks.provenance.artifacts import sha256
 from tasks.rows import derive_seed
 from tasks.settings import Settings
 
-Domain = Literal["maths", "logic", "writing", "qa", "self", "translation", "greeting", "safety"]
-VERIFIED = ("maths", "logic")  # domains that need a gold
+Domain = Literal["maths", "logic", "code", "stem", "code", "stem", "writing", "qa", "self", "translation", "greeting", "safety"]
+VERIFIED = ("maths", "logic")  # domains whose gold a verifier must be able to use
 
 
 class Columns(Settings):

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import Top, find_root, read_yaml
-from flows.orchestration.plan import Plan, Step, make_plan
-from flows.orchestration.recipe import recipe_file, validate
+from flows.orchestration.params import find_root
+from flows.orchestration.plan import Plan, Step, make_plan, recipe_values
+from flows.orchestration.recipe import recipe_file
 from tasks.reporting.cost import DEVICES
 
 WIDTH = 150  # columns that the table needs; a narrower terminal wraps it
@@ -28,9 +28,7 @@ def plan(
         raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}", param_hint="--device")
     root = find_root()
     path = recipe_file(root, recipe) if recipe else root / "params.yaml"
-    sections = {name: section.model_dump() for name, section in validate(root, path, unpublished=True).items()}
-    top = {k: v for k, v in read_yaml(path).items() if k in Top.model_fields}
-    made = make_plan(top | sections, root, device)
+    made = make_plan(recipe_values(root, path), root, device)
     if as_json:
         typer.echo(json.dumps(made.as_json(price), indent=1))
     else:

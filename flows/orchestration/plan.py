@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.orchestration.params import read_yaml, scalars
+from flows.orchestration.recipe import validate
 from tasks.reporting.cost import DEVICES, FORWARD, TRAIN, Device, Size, size_by_config, size_by_name, table_bytes
 from tasks.responses import TAGS
 from tasks.training.settings import GRPO, SFT, Pretrain
@@ -159,8 +161,14 @@ class _Recipe:
         return self.model("base.model")
 
 
+def recipe_values(root: Path, path: Path) -> dict:
+    """A recipe checked and with the defaults of its stages filled in, as plain mappings; nulls of the paper's stay."""
+    sections = validate(root, path, unpublished=True)
+    return scalars(read_yaml(path)) | {name: section.model_dump() for name, section in sections.items()}
+
+
 def make_plan(values: dict, root: Path, device: str | None = None) -> Plan:
-    """The plan of a validated recipe (`values`: its sections as plain mappings)."""
+    """The plan of a validated recipe (see recipe_values)."""
     recipe = _Recipe(values, root)
     pretrained = bool(values["base"]["model"].get("pretrain"))
     default = "cpu-core" if pretrained else "h800-80gb" if values["recipe"] == "paper" else "h100-80gb"

@@ -49,7 +49,7 @@ def filter_candidates(
         for statement in duckdb.extract_statements(Path(__file__).with_suffix(".sql").read_text()):
             used = {name: parameters[name] for name in statement.named_parameters}
             db.execute(statement, used)
-        table = db.execute(
+        table = db.sql(
             "SELECT c.id AS row_id, 'reasoning' AS stage, d.rule, d.value, d.threshold::DOUBLE AS threshold, d.keep, d.evidence "
             "FROM decisions d JOIN candidates c USING (position) ORDER BY d.position, d.rule_order"
         ).to_arrow_table()

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import os.path
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,11 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     if unknown := [p.name for p in files if format_of(p) is None]:
         raise SourceError(f"{pattern}: matches {unknown[0]}, whose format is unknown; known are {', '.join(FORMATS)} and .gz")
     return files
+
+
+def shown(root: Path, path: Path) -> str:
+    """A path the way params.yaml writes it: relative to the repository root, `..` included."""
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def read(path: Path, name: str) -> Iterator[tuple[str, dict]]:
@@ -139,3 +145,20 @@ def _parquet(path: Path, name: str) -> Iterator[tuple[str, dict]]:
                 yield f"{name}#{number}", row
     except pa.ArrowException as error:
         raise SourceError(f"{name}: no readable Parquet ({str(error).splitlines()[0]})") from error
+
+
+def read_hub(root: Path, name: str, subset: str | None, split: str, revision: str) -> Iterator[tuple[str, dict]]:
+    """(origin, row) of a data set on the Hub at a pinned revision, or of a local folder that `datasets` can load."""
+    import datasets
+
+    folder = root / name
+    where = str(folder) if folder.is_dir() else name
+    try:
+        rows = datasets.load_dataset(where, subset, split=split, revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise SourceError(
+            f"the Hub data set {name} at {revision} cannot be loaded: {str(error).splitlines()[0]}; "
+            "check its name, subset, hub_split and revision, and the connection (or give its files as `path`)"
+        ) from error
+    for number, row in enumerate(rows, 1):
+        yield f"hub:{name}@{revision}#{number}", row

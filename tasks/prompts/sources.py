@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tasks.prompts.readers import SourceError, find_files, read
+from tasks.prompts.readers import SourceError, find_files, read, read_hub, shown
 from tasks.provenance.artifacts import sha256
 from tasks.rows import derive_seed
 from tasks.settings import Settings
@@ -122,22 +122,15 @@ def read_source(source: Source, root: Path, seed: int) -> Reading:
     elif source.gym:
         rows = list(_gym(source, derive_seed(seed, "prompts", source.name)))
     elif source.hub:
-        rows = _from_columns(source, _hub(source, root))
+        rows = _from_columns(source, read_hub(root, source.hub, source.subset, source.hub_split, source.revision))
     else:
         paths = _in_source(source, find_files, root, source.path)
-        files = {_name(root, path): sha256(path) for path in paths}
+        files = {shown(root, path): sha256(path) for path in paths}
         _check_pin(source, files)
-        rows = _from_columns(source, (row for path in paths for row in read(path, _name(root, path))))
+        rows = _from_columns(source, (row for path in paths for row in read(path, shown(root, path))))
     if not rows:
         raise SourceError(f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}; remove it or correct it")
     return Reading(source, rows, files)
-
-
-def _name(root: Path, path: Path) -> str:
-    """A path the way params.yaml writes it: relative to the repository root, `..` included."""
-    import os.path
-
-    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _in_source(source: Source, function, *args):
@@ -190,23 +183,6 @@ def _gym(source: Source, seed: int) -> Iterator[RawRow]:
         entry = json.loads(json.dumps(dataset[index], default=str))
         meta = {"gym": source.gym, "entry": entry}
         yield RawRow(entry["question"], entry["answer"], None, source.domain, source.language, f"gym:{source.gym}#{index}", meta)
-
-
-def _hub(source: Source, root: Path) -> Iterator[tuple[str, dict]]:
-    import datasets
-
-    folder = root / source.hub
-    try:
-        rows = datasets.load_dataset(
-            str(folder) if folder.is_dir() else source.hub, source.subset, split=source.hub_split, revision=source.revision
-        )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise SourceError(
-            f"source {source.name}: the Hub data set {source.hub} at {source.revision} cannot be loaded: {str(error).splitlines()[0]}; "
-            "check its name, subset, hub_split and revision, and the connection (or give its files as `path`)"
-        ) from error
-    for number, row in enumerate(rows, 1):
-        yield f"hub:{source.hub}@{source.revision}#{number}", row
 
 
 def _from_columns(source: Source, rows: Iterator[tuple[str, dict]]) -> list[RawRow]:

@@ -10,7 +10,7 @@ from flows.orchestration.plan import Plan, Step, make_plan, recipe_values
 from flows.orchestration.recipe import recipe_file
 from tasks.reporting.cost import DEVICES
 
-WIDTH = 150  # columns that the table needs; a narrower terminal wraps it
+WIDTH = 168  # columns that the table needs; a narrower terminal wraps it
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def show(made: Plan, price: float | None) -> None:
     for name in ("stage", "what runs", "model"):
         table.add_column(name, no_wrap=True)
     for name in ("params", "rows", "trained", "sampled", "FLOPs", unit, "disk"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=9 if name in ("params", "disk") else 7)
     for s in made.steps:
         table.add_row(s.stage, s.does, s.model.split("/")[-1], *_numbers(s), _hours(made.seconds(s) / scale), _count(s.disk, "B"))
     total = made.as_json(price)["total"]

@@ -1,7 +1,6 @@
 """The console command `r1`: one file of this folder for each group of commands."""
 
 import sys
-from pathlib import Path
 
 import typer
 
@@ -25,7 +24,6 @@ def r1() -> None:
 
 
 def main() -> None:
-    sys.path.insert(0, str(Path.cwd()))  # the checkout we stand in before the one that was installed
     try:
         app()
     except ParamsError as exc:

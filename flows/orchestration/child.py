@@ -96,7 +96,6 @@ class Children:
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
         env["PYTHONUNBUFFERED"] = "1"
         env["R1_PROGRESS"] = str(self._progress_file(stage))
-        env["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "ERROR"
         return env | ({tracking.PARENT: parent} if parent else {})
 
     def stop(self) -> None:

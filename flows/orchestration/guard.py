@@ -85,6 +85,10 @@ def environment(threads: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DVC_NO_ANALYTICS": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",  # rollout_func is what makes RL affordable on a CPU
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # our own progress says more than one bar per shard
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
     }
 
 

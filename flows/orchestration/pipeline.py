@@ -38,14 +38,13 @@ def run(root: Path, targets: Iterable[str] = (), jobs: int | None = None, force:
     print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True)
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
-        _run(pipeline)
+        return _run(pipeline)
     except KeyboardInterrupt:
         print("Stopped. What was finished stays; `r1 run` goes on from there.", flush=True)
         return 130
     finally:
         pipeline.children.stop()
         signal.signal(signal.SIGTERM, previous)
-    return conclude(root, pipeline.outcomes, pipeline)
 
 
 def _terminated(*_) -> None:
@@ -63,18 +62,22 @@ def _jobs(threads: int) -> int:
 
 def stale(root: Path, stages: Iterable[str]) -> set[str]:
     """The stages that DVC does not call up to date."""
+    from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
     wanted, found = set(stages), set()
-    with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
-        for stage in repo.index.stages:
-            if stage.addressing in wanted:
-                try:
-                    if stage.status():
+    try:
+        with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
+            for stage in repo.index.stages:
+                if stage.addressing in wanted:
+                    try:
+                        if stage.status():
+                            found.add(stage.addressing)
+                    except LockError:  # somebody is building it right now: ask again when its turn comes
                         found.add(stage.addressing)
-                except LockError:  # somebody is building it right now: ask again when its turn comes
-                    found.add(stage.addressing)
+    except DvcException as exc:
+        raise ParamsError(f"{root}: DVC says: {exc}") from exc
     return found
 
 
@@ -169,13 +172,16 @@ class Pipeline:
         return schedule.time_left(self.dag, self.todo, left, self.seconds, self.jobs)
 
 
-def _run(pipeline: Pipeline) -> None:
+def _run(pipeline: Pipeline) -> int:
+    def last_words() -> int:
+        return conclude(pipeline.root, pipeline.outcomes, pipeline)
+
     if tracking.server() is None:
         pipeline.execute(pipeline.launch)
-    else:
-        from flows.orchestration.tracked import run_tracked
+        return last_words()
+    from flows.orchestration.tracked import run_tracked
 
-        run_tracked(pipeline)
+    return run_tracked(pipeline, last_words)
 
 
 def conclude(root: Path, outcomes: dict[str, Outcome], pipeline: Pipeline | None = None) -> int:

@@ -1,48 +1,46 @@
-"""The pipeline as one Prefect flow run: a task for every stage that is not fresh, each stage's own run below its task."""
+"""The pipeline as one Prefect flow run: a task for every stage that is not fresh, each stage's own run below its task.
+
+Scheduling stays with the pipeline; Prefect only shows it. When the server goes away the rest runs without it, and the
+process ends as soon as its work has: Prefect itself would go on asking for minutes.
+"""
 
 import time
+from collections.abc import Callable
 
 from flows.orchestration import tracking
 from flows.orchestration.pipeline import Pipeline
 
-UNBEGUN = 60.0  # seconds after which a task that Prefect has not begun is run without it
+UNBEGUN = 10.0  # seconds after which a task that Prefect has not begun is asked about
 
 
-class StageFailed(Exception):
-    """For Prefect's book only: the pipeline itself goes by the outcome."""
+def run_tracked(pipeline: Pipeline, conclude: Callable[[], int]) -> int:
+    """`pipeline.execute`, then `conclude`, inside a Prefect flow run; the exit status."""
+    tracking.prepare()
+    status: int | None = None
 
-
-def run_tracked(pipeline: Pipeline) -> None:
-    """`pipeline.execute` under Prefect; if the server goes away, the rest runs without it."""
-    from prefect import flow
-    from prefect.task_runners import ThreadPoolTaskRunner
-
-    finished = False
-
-    @flow(name="r1", task_runner=ThreadPoolTaskRunner(max_workers=64), validate_parameters=False, retries=0)
     def r1():
-        nonlocal finished
+        nonlocal status
         tasks = _Tasks(pipeline)
         pipeline.execute(tasks.launch, tasks.lost)
-        finished = True
-        bad = [s for s, o in pipeline.outcomes.items() if o.how == "failed"]
-        tracking.leave_at_exit()
-        _summary(pipeline)
-        if bad:
-            raise StageFailed(f"failed: {', '.join(bad)}")
+        status = conclude()
+        if tasks.server_is_gone() or tracking.server() is None:
+            pipeline.children.stop()
+            tracking.leave_now(status)
+        tracking.leave_later(status)
+        return _summary(pipeline)
 
     try:
-        r1()
+        from prefect import flow
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        runner = ThreadPoolTaskRunner(max_workers=64)
+        flow(name="r1", task_runner=runner, validate_parameters=False, persist_result=False)(r1)(return_state=True)
     except Exception as exc:
-        if isinstance(exc, StageFailed):
-            return
-        if not finished and not pipeline.outcomes and not pipeline.running:
-            print(f"Prefect could not start a run ({exc!r}): running without it", flush=True)
-            pipeline.execute(pipeline.launch)
-        elif finished:
-            print(f"Prefect could not record the end of the run: {exc!r}", flush=True)
-        else:
-            raise
+        print(f"Prefect could not follow the run ({exc!r})", flush=True)
+    if status is None:  # the flow never came to its end; what is done is done, the rest is still to do
+        pipeline.execute(pipeline.launch)
+        status = conclude()
+    return status
 
 
 class _Tasks:
@@ -52,50 +50,57 @@ class _Tasks:
         self.pipeline = pipeline
         self.futures: dict = {}
         self.begun: set[str] = set()
-        self.launched: dict[str, float] = {}
+        self.asked: dict[str, float] = {}
+        self._gone = False
+
+    def server_is_gone(self) -> bool:
+        self._gone = self._gone or tracking.server() is None
+        return self._gone
 
     def launch(self, stage: str) -> None:
-        from prefect import task
-        from prefect.context import TaskRunContext
-
-        def build() -> str:
-            if stage in self.begun:
-                return "taken over"
+        if self.server_is_gone():
             self.begun.add(stage)
-            this = TaskRunContext.get().task_run
-            outcome = self.pipeline.work(stage, f"{this.flow_run_id}/{this.id}")
-            if outcome.how == "failed":
-                raise StageFailed(outcome.message)
-            return outcome.how
+            self.pipeline.launch(stage)
+            return
+        from prefect import task
 
         node = self.pipeline.dag[stage]
-        tags = [f"dvc:{stage}", *(["gpu"] if node.gpu else [])]
         before = [self.futures[u] for u in self.pipeline.dag.upstream[stage] if u in self.futures]
-        self.launched[stage] = time.monotonic()
-        tracked = task(name=node.name, task_run_name=stage, description=node.desc, tags=tags, persist_result=False)(build)
-        try:
-            self.futures[stage] = tracked.submit(wait_for=before)
-        except Exception as exc:
-            print(f"{stage}: Prefect did not take it ({exc!r}): running without it", flush=True)
+        # No tags: each would make Prefect ask the server for a concurrency slot before the task begins.
+        tracked = task(name=node.name, task_run_name=stage, description=node.desc, persist_result=False)(self._build)
+        self.asked[stage] = time.monotonic()
+        self.futures[stage] = tracked.submit(stage, wait_for=before)
+
+    def _build(self, stage: str):
+        from prefect.context import TaskRunContext
+        from prefect.states import Completed, Failed
+
+        if stage in self.begun:
+            return Completed(name="TakenOver", message="the pipeline ran it itself")
+        self.begun.add(stage)
+        this = TaskRunContext.get().task_run
+        outcome = self.pipeline.work(stage, f"{this.flow_run_id}/{this.id}")
+        if outcome.how in ("failed", "stopped"):
+            return Failed(message=f"{outcome.how}: {outcome.message}")
+        return Completed(message=f"{outcome.how} in {outcome.seconds:.0f} s")
 
     def lost(self) -> list[str]:
-        """Launched stages that Prefect dropped, or has not begun for long: from now on the caller's."""
-        late = []
-        for stage in self.pipeline.running:
-            if stage in self.begun:
-                continue
-            future, age = self.futures.get(stage), time.monotonic() - self.launched[stage]
-            if future is None or future.state.is_final() or age > UNBEGUN:
-                self.begun.add(stage)
-                late.append(stage)
+        """Launched stages that Prefect has dropped or cannot begin: from now on the caller's."""
+        late = [s for s in self.pipeline.running if s not in self.begun and time.monotonic() - self.asked[s] > UNBEGUN]
+        if late and not self.server_is_gone():
+            late = [s for s in late if time.monotonic() - self.asked[s] > 6 * UNBEGUN]
+        self.begun.update(late)
         return late
 
 
-def _summary(pipeline: Pipeline) -> None:
+def _summary(pipeline: Pipeline):
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
+    from prefect.states import Completed, Failed
 
     rows = [{"stage": s, "how": o.how, "seconds": round(o.seconds, 1)} for s, o in pipeline.outcomes.items()]
     create_table_artifact(rows, key="r1-stages", description="how each stage ended")
     ids = {stage: f"s{i}" for i, stage in enumerate(pipeline.selected)}
     edges = [f"{ids[u]}[{u}] --> {ids[s]}[{s}]" for s in ids for u in pipeline.dag.upstream[s] if u in ids]
     create_markdown_artifact("```mermaid\nflowchart LR\n" + "\n".join(edges) + "\n```\n", key="r1-dag", description="the DAG")
+    bad = [s for s, o in pipeline.outcomes.items() if o.how == "failed"]
+    return Failed(message=f"failed: {', '.join(bad)}") if bad else Completed(message=f"{len(rows)} stages visited")

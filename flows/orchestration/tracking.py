@@ -49,6 +49,8 @@ def run(run: "Run", build: Callable[[], dict]) -> None:
             outcome["error"] = exc
             leave_later(1, f"[{run.stage}] failed: {type(exc).__name__}: {exc}")
             raise
+        if server() is None:
+            leave_now(0)
         leave_later(0)
 
     try:
@@ -66,10 +68,9 @@ def run(run: "Run", build: Callable[[], dict]) -> None:
 
 
 def _flow_run(run: "Run", body: Callable[[], None], outcome: dict) -> None:
-    leave_at_exit()
+    prepare()
     for name in PRIVATE:
         os.environ.pop(name, None)  # else this run would report as the pipeline's
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     parent = os.environ.pop(PARENT, None)  # grandchildren must not hang themselves under it
     from prefect import flow
     from prefect.client.orchestration import get_client
@@ -154,16 +155,25 @@ def leave_later(status: int, words: str = "", patience: float = PATIENCE) -> Non
         time.sleep(patience)
         if words:
             print(words, file=sys.stderr)
-        sys.stdout.flush()
-        os._exit(status)
+        leave_now(status)
 
     threading.Thread(target=end, daemon=True).start()
 
 
-def leave_at_exit() -> None:
-    """Have `leave` hurry: this process has talked to a server."""
+def leave_now(status: int) -> NoReturn:
+    """End this process without the farewells that Prefect would send to a server that is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def prepare() -> None:
+    """Settle Prefect before its first import, and have `leave` hurry from now on."""
     global _tracked
     _tracked = True
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
 def leave(status: int) -> NoReturn:

@@ -1,0 +1,41 @@
+"""Shared by the tests: one thread, and a tiny model trained for a few seconds once per session."""
+
+import os
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Folder of a published checkpoint: a 40k-parameter decoder that saw 60,000 tokens."""
+    from tasks.prompts.corpus import pretraining_set
+    from tasks.provenance.artifacts import write_manifest
+    from tasks.training.pretrain import pretrain_checkpoint
+    from tasks.training.settings import Pretrain
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    settings = Pretrain(hidden=32, layers=2, heads=2, tokens=60_000)
+    pretrain_checkpoint(settings, pretraining_set("bare"), 0, tmp_path_factory.mktemp("work"), folder)
+    write_manifest(folder, stage="test")
+    return folder
+
+
+@pytest.fixture()
+def prompts():
+    """24 running sums as PROMPT rows."""
+    from tasks.prompts.running_sums import problems
+
+    return [
+        {
+            "id": f"prompt_{i.index}", "source": "running-sums", "domain": "maths", "split": "train", "text": i.text,
+            "gold": i.gold, "solution": i.solution, "language": "en", "licence": "generated", "origin": f"#{i.index}",
+            "meta": "{}",
+        }
+        for i in problems(3, 24)
+    ]  # fmt: skip

@@ -108,8 +108,10 @@ def _line(axis, x, values: Sequence[float | None], colour: str, label: str, ours
     axis.plot(list(x), y, color=colour, label=label, **style)
     if ours:
         for i, v in zip(x, y, strict=True):
+            dip = i > 0 and y[i - 1] > v  # the line comes from above: the number goes below it
             if v == v:
-                axis.annotate(f"{v:.1f}", (i, v), (0, 6), textcoords="offset points", ha="center", fontsize=8, color=colour)
+                place = {"xytext": (0, -14 if dip else 7), "textcoords": "offset points", "ha": "center"}
+                axis.annotate(f"{v:.1f}", (i, v), **place, fontsize=8.5, color=colour, path_effects=theme.halo(), zorder=5)
 
 
 def draw_students(results: Mapping, folder: Path, name: str) -> None:
@@ -161,9 +163,9 @@ def draw_elicitation(results: Mapping, folder: Path, name: str) -> None:
         axis.plot([a, b], [i, i], color=SOFT, linewidth=2.2, zorder=1)
         axis.scatter([a], [i], s=38, facecolors=theme.PAPER, edgecolors=GREEN, linewidths=1.7, zorder=2, label=e["before"] if i == 0 else None)
         axis.scatter([b], [i], s=42, color=GREEN, zorder=3, label=e["after"] if i == 0 else None)
-        axis.annotate(f"{a:.1f} → {b:.1f}", (112, i), va="center", ha="right", fontsize=8.5, color=MUTED, annotation_clip=False)
+        axis.annotate(f"{a:.1f} → {b:.1f}", (106, i), va="center", ha="left", fontsize=8.5, color=MUTED, annotation_clip=False)
     axis.set_yticks(range(len(rows)), [r["name"] for r in reversed(rows)], color=INK)
-    axis.set_xlim(-2, 112)
+    axis.set_xlim(-2, 128)
     axis.set_xticks([0, 20, 40, 60, 80, 100])
     axis.set_xlabel("%")
     axis.grid(axis="y", visible=False)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.reporting import tables
-from tasks.reporting.markdown import expectations
 from tasks.reporting.words import DASH, count, decimal, duration, interval, percent, points
 
 HERE = Path(__file__).parent
@@ -28,7 +27,7 @@ def render(results: Mapping, figures: Path, run_book: Mapping[str, Mapping], tar
         css=Markup((HERE / "report.css").read_text()),
         figures=drawn,
         tiles=headline(results),
-        tables={name: make(results) for name, make in _TABLES.items() if _ready(results, name)},
+        tables={name: make(results) if _ready(results, name) else None for name, make in _TABLES.items()},
         differences=tables.differences(results, results["differences"]),
         student_differences=[(s, tables.differences(results, s["comparisons"])) for s in results["students"]],
         elicitation=list(zip(results["elicitation"], tables.elicitation(results), strict=True)),
@@ -46,7 +45,7 @@ def render(results: Mapping, figures: Path, run_book: Mapping[str, Mapping], tar
 
 _TABLES = {
     "main": tables.main, "by_stage": tables.by_stage, "students": tables.students, "funnel": tables.funnel,
-    "cold_start": tables.cold_start, "judges": tables.judges, "expectations": expectations,
+    "cold_start": tables.cold_start, "judges": tables.judges,
 }  # fmt: skip
 
 
@@ -79,7 +78,7 @@ def _recipe(results: Mapping, run_book: Mapping) -> tables.Table:
     t = tables.recipe(results)
     times = [duration(run_book.get(a["stage"], {}).get("seconds")) for a in results["artifacts"]]
     rows = tuple((*row[:3], time, *row[3:]) for row, time in zip(t.rows, times, strict=True))
-    return tables.Table((*t.header[:3], "time", *t.header[3:]), rows, t.note, frozenset({0, 1, 2, 4}))
+    return tables.Table((*t.header[:3], "time", *t.header[3:]), rows, t.note, frozenset({0, 1, 4}))
 
 
 def _machine(run_book: Mapping) -> dict:

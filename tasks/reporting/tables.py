@@ -42,7 +42,7 @@ def recipe(results: Mapping) -> Table:
     score = {m["model"]: measured(m["pass_at_1"], m["pass_at_1_ci95"]) for m in results["models"]}
     rows = [(a["artifact"], a["paper"], a["size"], a["outcome"], score.get(a["model"], "")) for a in results["artifacts"]]
     header = ("artifact", "paper §", "size", "what the stage measured", "pass@1, %")
-    return _table(header, rows, protocol_note(results), text=(0, 1, 2, 3))
+    return _table(header, rows, protocol_note(results), text=(0, 1, 3))
 
 
 def by_stage(results: Mapping) -> Table:
@@ -64,7 +64,7 @@ def by_stage(results: Mapping) -> Table:
 
 def differences(results: Mapping, rows: Sequence[Mapping]) -> Table:
     """Paired differences of pass@1 on the same problems."""
-    cells = [(d["label"], points(d["difference"]), interval(d["ci95"], signed=True), d["reading"]) for d in rows]
+    cells = [(d["label"], points(d["difference"]), interval(d["ci95"], signed=True), d["reading"].partition(":")[0]) for d in rows]
     header = ("pass@1, paired on the same problems", "points", "95 % interval", "what it allows to be said")
     return _table(header, cells, protocol_note(results), text=(0, 3))
 

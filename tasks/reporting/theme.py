@@ -32,6 +32,13 @@ def look():
     return rc_context(RC)
 
 
+def halo() -> list:
+    """A thin rim of paper around a text that lies on a line."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground=PAPER)]
+
+
 def new(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs):
     """(figure, axes) in the report's look, without pyplot and its global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,6 +57,7 @@ def save(figure, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with rc_context({**RC, "svg.hashsalt": f"r1flow-{name}"}):
         figure.savefig(folder / f"{name}.png", dpi=170, metadata={"Software": None})
+        figure.set_layout_engine("none")  # as laid out for the PNG
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     path = folder / f"{name}.svg"
     path.write_text(_themed(path.read_text(), name))

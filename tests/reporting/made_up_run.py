@@ -1,9 +1,8 @@
 """A finished run made up: metrics and curves of the shapes that the stages write, with plausible numbers."""
 
+import functools
 import math
 import random
-
-import pytest
 
 from tasks.evaluation.intervals import ci95, paired_difference
 from tasks.evaluation.protocol import Protocol
@@ -24,6 +23,7 @@ SIZES = {"student-qwen": 314_112, "distill-qwen": 314_112, "distill-qwen-control
          "student-llama": 401_520, "distill-llama": 401_520}  # fmt: skip
 
 
+@functools.cache
 def scores(name: str, mean: float) -> dict[str, float]:
     """Per-problem pass@1 around `mean`; models share the difficulty of each problem."""
     out = {}
@@ -59,7 +59,7 @@ def rl_curve(steps: int, start: float, end: float, language: tuple[float, float]
         rise = 1 - math.exp(-4 * step / steps)
         acc = min(1, max(0, start + (end - start) * rise + rng.gauss(0, 0.025)))
         row = {"step": step + 1, "accuracy": acc, "reward": acc + 0.1, "format": 0.9 + 0.1 * rise, "truncated": 0.01 * (1 - rise),
-               "language": language[0] + (language[1] - language[0]) * rise + rng.gauss(0, 0.01), "length": 21 + 9 * rise + rng.gauss(0, 0.5),
+               "language": min(1, language[0] + (language[1] - language[0]) * rise + rng.gauss(0, 0.01)), "length": 21 + 9 * rise + rng.gauss(0, 0.5),
                "recheck": max(0, 0.06 * (1 - rise) + rng.gauss(0, 0.004)), "tokens": 5000 * (step + 1)}  # fmt: skip
         for key, value in row.items():
             curve[key].append(value)
@@ -156,8 +156,3 @@ RUN_BOOK = {
                  "cpu": "A processor", "started_at": 1000.0 + 20 * i, "finished_at": 1020.5 + 27 * i, "resumed": False, "disk_bytes": 3_000_000 * i}
     for i, s in enumerate(STAGES)
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def made_up() -> Inputs:
-    return inputs()

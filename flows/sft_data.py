@@ -14,6 +14,7 @@ from tasks.prompts.templates import render
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import DECISION, SFT_EXAMPLE
 from tasks.settings import Settings
+from tasks.training.tokenizer import load_tokenizer
 
 
 class Params(Settings):
@@ -24,11 +25,9 @@ class Params(Settings):
 
 def token_lengths(tokenizer_folder: Path, template: str, rows: list[dict]) -> list[int]:
     """Tokens of every row as it is trained on: template, response, end of sequence."""
-    from transformers import PreTrainedTokenizerFast
-
     if not rows:
         return []
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
+    tokenizer = load_tokenizer(tokenizer_folder)
     texts = [render(template, row["prompt"]) + row["response"] for row in rows]
     return [len(ids) + 1 for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 

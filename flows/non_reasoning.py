@@ -27,10 +27,14 @@ def body(p: Params, run: Run) -> dict:
     rows = read_prompts(run.input("prompts"), "train")
     prompts = [row for row in rows if row["source"] in p.sources]
     if missing := sorted(set(p.sources) - {row["source"] for row in prompts}):
-        raise ArtifactError(f"non_reasoning.sources: no training prompt of {missing[0]!r}; there are {sorted({r['source'] for r in rows})}")
+        raise ArtifactError(
+            f"non_reasoning.sources: no training prompt of {missing[0]!r}; there are {sorted({r['source'] for r in rows})}"
+        )
     examples, decisions = draw(prompts, p.rows, run.seed)
     if not examples:
-        raise ArtifactError(f"non_reasoning: no prompt of {', '.join(p.sources)} has a solution; set `columns.solution` of the source")
+        raise ArtifactError(
+            f"non_reasoning: no prompt of {', '.join(p.sources)} has a solution; set `columns.solution` of the source"
+        )
     write_rows(run.out, "examples", examples, SFT_EXAMPLE)
     write_rows(run.out, "decisions", decisions, DECISION)
     return {

@@ -14,7 +14,14 @@ from pydantic import Field
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.bank import read_prompts
 from tasks.prompts.preferences import (
-    Preferences, PreferenceSource, Score, balance, from_judge, from_oracle, from_transcripts, read_preference_rows,
+    Preferences,
+    PreferenceSource,
+    Score,
+    balance,
+    from_judge,
+    from_oracle,
+    from_transcripts,
+    read_preference_rows,
 )  # fmt: skip
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import ArtifactError, write_rows
@@ -33,7 +40,9 @@ class Params(Settings):
     """Section `preferences` of params.yaml."""
 
     sources: list[PreferenceSource] = Field(min_length=1)
-    held_out_share: float | None = Field(0.2, ge=0, lt=1, description="prompts kept from training, by content hash; not published")
+    held_out_share: float | None = Field(
+        0.2, ge=0, lt=1, description="prompts kept from training, by content hash; not published"
+    )
 
 
 def judge_scores(folder: Path, template: str, seed: int) -> tuple[Score, str]:
@@ -65,7 +74,9 @@ def collect(source: PreferenceSource, share: float, run: Run) -> Preferences:
             data = from_judge(source, rows, score, model, run.seed, share)
         data.files = files
         if len(data.pairs) + len(data.decisions) != data.rows:
-            raise AssertionError(f"{source.name}: {data.rows} rows in, {len(data.pairs)} pairs + {len(data.decisions)} rejected")
+            raise AssertionError(
+                f"{source.name}: {data.rows} rows in, {len(data.pairs)} pairs + {len(data.decisions)} rejected"
+            )
     if source.balance_lengths:
         balance(data, source.name)
     return data
@@ -88,7 +99,9 @@ def body(p: Params, run: Run) -> dict:
     return {
         "pairs": len(pairs),
         "labels": len(labels),
-        "held_out": {kind: sum(r["split"] == "held_out" for r in rows) for kind, rows in (("pairs", pairs), ("labels", labels))},
+        "held_out": {
+            kind: sum(r["split"] == "held_out" for r in rows) for kind, rows in (("pairs", pairs), ("labels", labels))
+        },
         "unsafe": sum(not r["safe"] for r in labels),
         "faults": dict(sorted(Counter(r["fault"] for r in pairs).items())),
         "labelled_by": sorted({r["labelled_by"] for r in (*pairs, *labels)}),
@@ -101,7 +114,9 @@ def need_both(pairs: list[dict], labels: list[dict]) -> None:
     for kind, rows in (("pairs", pairs), ("labels", labels)):
         for split in ("train", "held_out"):
             if not any(r["split"] == split for r in rows):
-                raise ArtifactError(f"preferences: no {kind} in {split}: add a source that gives {kind}, or change held_out_share")
+                raise ArtifactError(
+                    f"preferences: no {kind} in {split}: add a source that gives {kind}, or change held_out_share"
+                )
 
 
 if __name__ == "__main__":

@@ -25,16 +25,25 @@ class Params(Settings):
     sources: list[Source] = Field(min_length=1, description="in order; of equal prompts the first source keeps its own")
     validation_share: float | None = Field(0.05, ge=0, le=HELD_OUT, description="of the prompts split by content hash")
     final_share: float | None = Field(0.10, ge=0, le=HELD_OUT, description="of the prompts split by content hash")
-    max_prompt_tokens: int | None = Field(160, ge=1, description="longer prompts are rejected; estimated, see bank.estimate_tokens")
-    max_duplicate_share: float | None = Field(0.5, ge=0, le=1, description="stop where more of a source than this repeats other prompts")
+    max_prompt_tokens: int | None = Field(
+        160, ge=1, description="longer prompts are rejected; estimated, see bank.estimate_tokens"
+    )
+    max_duplicate_share: float | None = Field(
+        0.5, ge=0, le=1, description="stop where more of a source than this repeats other prompts"
+    )
 
     @model_validator(mode="after")
     def _consistent(self):
         names = [s.name for s in self.sources]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two sources are called {twice[0]}")
-        if None not in (self.validation_share, self.final_share) and self.validation_share + self.final_share > HELD_OUT:
-            raise ValueError(f"validation_share + final_share is above {HELD_OUT}, the band that pretraining leaves out")
+        if (
+            None not in (self.validation_share, self.final_share)
+            and self.validation_share + self.final_share > HELD_OUT
+        ):
+            raise ValueError(
+                f"validation_share + final_share is above {HELD_OUT}, the band that pretraining leaves out"
+            )
         return self
 
 
@@ -43,9 +52,7 @@ def body(p: Params, run: Run) -> dict:
     for i, source in enumerate(p.sources):
         run.progress(i, len(p.sources), unit="sources", note=source.name)
         readings.append(read_source(source, run.root, run.root_seed))
-    bank = build(
-        readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share
-    )
+    bank = build(readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share)
     run.progress(len(p.sources), len(p.sources), unit="sources")
     for split, folder in (("train", "prompts"), ("validation", "prompts"), ("final", "final")):
         write_rows(run.outs[folder], split, [row for row in bank.rows if row["split"] == split], PROMPT)

@@ -19,8 +19,12 @@ from tasks.settings import Settings
 class Params(Settings):
     """Section `reasoning` of params.yaml."""
 
-    max_per_prompt: int | None = Field(ge=1, description="examples of one prompt at most, lowest sample index first; not published")
-    min_language_share: float | None = Field(ge=0, le=1, description="target-language words of the chain of thought; not published")
+    max_per_prompt: int | None = Field(
+        ge=1, description="examples of one prompt at most, lowest sample index first; not published"
+    )
+    min_language_share: float | None = Field(
+        ge=0, le=1, description="target-language words of the chain of thought; not published"
+    )
     max_paragraph_chars: int | None = Field(ge=1, description="characters between two empty lines; not published")
 
 

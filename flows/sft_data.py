@@ -1,4 +1,4 @@
-"""SFT set: the union of the reasoning and the non-reasoning set, which trains Dev3 and the students (paper 2.3.3, 800k).
+"""SFT set: the union of reasoning and non-reasoning set, which trains Dev3 and the students (paper 2.3.3, 800k).
 
 Rows longer than the training context are left out, never cut: half a chain of thought teaches not to finish.
 """
@@ -20,7 +20,9 @@ from tasks.training.tokenizer import load_tokenizer
 class Params(Settings):
     """Section `sft_data` of params.yaml."""
 
-    max_tokens: int = Field(ge=16, description="tokens of prompt, response and end of sequence, by the base's tokenizer; paper: 32,768")
+    max_tokens: int = Field(
+        ge=16, description="tokens of prompt, response and end of sequence, by the base's tokenizer; paper: 32,768"
+    )
 
 
 def token_lengths(tokenizer_folder: Path, template: str, rows: list[dict]) -> list[int]:
@@ -34,7 +36,9 @@ def token_lengths(tokenizer_folder: Path, template: str, rows: list[dict]) -> li
 
 def body(p: Params, run: Run) -> dict:
     parts = [read_examples(run.input(name)) for name in ("reasoning", "non_reasoning")]
-    rows, decisions, lengths = join(parts, lambda rows: token_lengths(run.input("base"), run.template, rows), p.max_tokens)
+    rows, decisions, lengths = join(
+        parts, lambda rows: token_lengths(run.input("base"), run.template, rows), p.max_tokens
+    )
     sampled = sum(row["completion_id"] is not None for row in rows)
     write_rows(run.out, "examples", rows, SFT_EXAMPLE)
     write_rows(run.out, "decisions", decisions, DECISION)

@@ -37,7 +37,9 @@ AGREEMENT = pa.schema(
 class Params(Settings):
     """Section `verdicts` of params.yaml."""
 
-    judge_share: float | None = Field(ge=0, le=1, description="share of the prompts the judge decides; the paper says a part; 0: no judge")
+    judge_share: float | None = Field(
+        ge=0, le=1, description="share of the prompts the judge decides; the paper says a part; 0: no judge"
+    )
 
 
 def chosen(prompt_id: str, share: float) -> bool:
@@ -50,7 +52,7 @@ def body(p: Params, run: Run) -> dict:
     prompts = {row["id"]: row for row in read_prompts(run.input("prompts"), "train")}
     candidates = read_rows(run.input("candidates"), "candidates", COMPLETION)
     asked = [prompts[c["prompt_id"]] for c in candidates]
-    progress = lambda done, total: run.progress(done, total, unit="verdicts")  # noqa: E731
+    progress = lambda done, total: run.progress(done, total, unit="verdicts")
     rules = verify_all(asked, [c["text"] for c in candidates], progress)
     final = judge(p.judge_share, asked, rules, run) if p.judge_share else {}
     verdicts = [final.get(i, rule) for i, rule in enumerate(rules)]
@@ -62,7 +64,11 @@ def body(p: Params, run: Run) -> dict:
         "candidates": len(candidates),
         "status": {status: counts[status] for status in STATUSES},
         "methods": dict(sorted(Counter(v.method for v in verdicts).items())),
-        "judge": "asked" if pairs else "none: judge_share is 0" if not p.judge_share else "none: it had nothing to decide",
+        "judge": "asked"
+        if pairs
+        else "none: judge_share is 0"
+        if not p.judge_share
+        else "none: it had nothing to decide",
         "judge_prompts": len({candidates[i]["prompt_id"] for i, _ in pairs}),
         "judge_candidates": len(pairs),
         **agreement([v.status for _, v in pairs], [rules[i].status for i, _ in pairs]),
@@ -75,10 +81,12 @@ def judge(share: float, asked: list[dict], rules: list[Verdict], run: Run) -> di
     from tasks.sampling.transformers_engine import sample
 
     mine = [i for i, row in enumerate(asked) if rules[i].extracted is not None and chosen(row["id"], share)]
-    texts = {i: render(run.template, judge_prompt(asked[i]["text"], asked[i]["gold"], rules[i].extracted)) for i in mine}
+    texts = {
+        i: render(run.template, judge_prompt(asked[i]["text"], asked[i]["gold"], rules[i].extracted)) for i in mine
+    }
     questions = list(dict.fromkeys(texts.values()))
     policy = load_policy(run.input("judge"), run.threads)
-    progress = lambda done, total: run.progress(done, total, unit="judgements")  # noqa: E731
+    progress = lambda done, total: run.progress(done, total, unit="judgements")
     replies = sample(policy, questions, 1, 0.0, 1.0, REPLY_TOKENS, run.seed, progress)
     said = {question: reply[0].text for question, reply in zip(questions, replies, strict=True)}
     return {i: judged(rules[i], said[texts[i]], policy.sha[:16]) for i in mine}

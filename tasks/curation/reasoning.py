@@ -59,7 +59,9 @@ def filter_candidates(
         rejected = dict(db.execute("SELECT rule, count(*) FROM first_failure GROUP BY rule").fetchall())
         failed = dict(db.execute("SELECT rule, count(*) FROM decisions WHERE NOT keep GROUP BY rule").fetchall())
     if len(kept) + sum(rejected.values()) != total or table.num_rows != total * len(RULES):
-        raise AssertionError(f"{total} candidates in, {len(kept)} kept + {rejected} rejected, {table.num_rows} decisions")
+        raise AssertionError(
+            f"{total} candidates in, {len(kept)} kept + {rejected} rejected, {table.num_rows} decisions"
+        )
     funnel = [{"rule": rule, "rejected": rejected.get(rule, 0), "failed": failed.get(rule, 0)} for rule in RULES]
     return Filtered(kept, table.cast(DECISION), funnel)
 

@@ -60,4 +60,6 @@ def by_domain(rows: list[dict], lengths: list[int]) -> dict[str, dict]:
     groups: dict[str, list[int]] = defaultdict(list)
     for row, n in zip(rows, lengths, strict=True):
         groups[row["domain"]].append(n)
-    return {d: {"rows": len(n), "mean_tokens": sum(n) / len(n), "max_tokens": max(n)} for d, n in sorted(groups.items())}
+    return {
+        d: {"rows": len(n), "mean_tokens": sum(n) / len(n), "max_tokens": max(n)} for d, n in sorted(groups.items())
+    }

@@ -100,7 +100,10 @@ def _reject(raw: RawRow, count_tokens: Callable[[str], int], max_tokens: int) ->
 
 def _check_golds(rows: list[tuple[str, RawRow]], verdicts: list[Rejection | None], check: GoldCheck) -> None:
     open_rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
-    asked = [{"domain": raw.domain, "gold": raw.gold, "meta": json.dumps(raw.meta)} for raw in (rows[i][1] for i in open_rows)]
+    asked = [
+        {"domain": raw.domain, "gold": raw.gold, "meta": json.dumps(raw.meta)}
+        for raw in (rows[i][1] for i in open_rows)
+    ]
     for i, problem in zip(open_rows, check(asked), strict=True):
         if problem:
             verdicts[i] = ("gold", 0.0, 1.0, f"gold {rows[i][1].gold!r}: {problem}")
@@ -125,8 +128,9 @@ def _drop_duplicates(rows: list, verdicts: list[Rejection | None], splits: list[
     for name, count in repeats.items():
         if count / sizes[name] > max_share:
             raise SourceError(
-                f"source {name}: {count} of its {sizes[name]} rows ({count / sizes[name]:.0%}) repeat a prompt that is already there, "
-                f"more than max_duplicate_share {max_share:.0%}; is the file a concatenation of copies? Remove them, or raise the share"
+                f"source {name}: {count} of its {sizes[name]} rows ({count / sizes[name]:.0%}) repeat a prompt that is "
+                f"already there, more than max_duplicate_share {max_share:.0%}; is the file a concatenation of copies? "
+                "Remove them, or raise the share"
             )
 
 
@@ -156,7 +160,9 @@ def _facts(readings: list[Reading], rows: list, verdicts: list, splits: list[str
         kept = Counter(s for v, s in mine if v is None)
         dropped = Counter(v[0] for v, _ in mine if v is not None)
         if not kept:
-            raise SourceError(f"source {name}: not one of its {len(mine)} rows became a prompt; rejected: {dict(dropped)}")
+            raise SourceError(
+                f"source {name}: not one of its {len(mine)} rows became a prompt; rejected: {dict(dropped)}"
+            )
         facts[name] = {
             "rows": len(mine),
             "kept": sum(kept.values()),

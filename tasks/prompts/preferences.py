@@ -34,11 +34,17 @@ class PreferenceSource(Settings):
     family: Literal["general"] | None = Field(None, description="the procedural oracle, on prompts of the bank")
     path: str | None = Field(None, description="file, directory or glob, relative to the repository root")
     hub: str | None = Field(None, description="data set on the Hub")
-    format: Literal["hh", "responses"] = Field("hh", description="hh: transcripts `chosen`, `rejected`; responses: `prompt`, `responses`, for a judge")
+    format: Literal["hh", "responses"] = Field(
+        "hh", description="hh: transcripts `chosen`, `rejected`; responses: `prompt`, `responses`, for a judge"
+    )
     licence: str | None = Field(None, description="for path and hub")
-    gives: Literal["both", "pairs", "labels"] = Field("both", description="pairs for helpfulness, safe/unsafe labels, or both")
+    gives: Literal["both", "pairs", "labels"] = Field(
+        "both", description="pairs for helpfulness, safe/unsafe labels, or both"
+    )
     limit: int | None = Field(None, ge=1, description="first rows to read; null: all")
-    balance_lengths: bool = Field(False, description="as many pairs with the longer response chosen as rejected; paper: lengths balanced")
+    balance_lengths: bool = Field(
+        False, description="as many pairs with the longer response chosen as rejected; paper: lengths balanced"
+    )
     judge: str | None = Field(None, description="checkpoint folder of the judge, for format `responses`")
     judge_runs: int = Field(4, ge=1, description="scorings of a pair, positions swapped at random; paper: 4")
     min_gap: float = Field(1.0, ge=0, description="mean score gap that a pair must exceed; paper: 1")
@@ -54,7 +60,9 @@ class PreferenceSource(Settings):
         if not self.family and not self.licence:
             raise ValueError(f"source {self.name}: give the licence of {self.path or self.hub}")
         if self.hub and not self.revision:
-            raise ValueError(f"source {self.name}: `hub` needs `revision`, the 40 hex digits of a commit: a branch moves")
+            raise ValueError(
+                f"source {self.name}: `hub` needs `revision`, the 40 hex digits of a commit: a branch moves"
+            )
         if (self.format == "responses") != (self.judge is not None):
             raise ValueError(f"source {self.name}: format `responses` and `judge` go together")
         return self
@@ -78,11 +86,13 @@ class Preferences:
 
 
 def held_out(prompt: str, share: float) -> str:
-    """"held_out" or "train", by the prompt's content, independent of the prompt bank's own split."""
+    """ "held_out" or "train", by the prompt's content, independent of the prompt bank's own split."""
     return "held_out" if position(f"held out: {prompt}") < share else "train"
 
 
-def pair(prompt_id: str, prompt: str, chosen: str, rejected: str, fault: str, gap: float, by: str, share: float) -> dict:
+def pair(
+    prompt_id: str, prompt: str, chosen: str, rejected: str, fault: str, gap: float, by: str, share: float
+) -> dict:
     """A PREFERENCE_PAIR row."""
     return {
         "id": row_id("pair", prompt=prompt, chosen=chosen, rejected=rejected, by=by), "prompt_id": prompt_id,
@@ -122,7 +132,9 @@ def from_oracle(prompts: list[dict], share: float) -> Preferences:
             for fault, bad in item.faulty.items():
                 out.pairs.append(pair(prompt["id"], item.text, item.good, bad, fault, 1.0, ORACLE, share))
     if not out.rows:
-        raise SourceError("the prompt bank holds no prompt of the general family: add {name: general, family: general, …} to prompts.sources")
+        raise SourceError(
+            "the prompt bank holds no prompt of the general family: add {name: general, family: general, …} to prompts.sources"
+        )
     return out
 
 
@@ -140,7 +152,9 @@ def read_preference_rows(source: PreferenceSource, root: Path) -> tuple[list[tup
     needed = ("chosen", "rejected") if source.format == "hh" else ("prompt", "responses")
     for origin, row in found:
         if missing := [c for c in needed if c not in row]:
-            raise SourceError(f"preference source {source.name}: {origin} has no column {missing[0]!r}; there is: {', '.join(row)}")
+            raise SourceError(
+                f"preference source {source.name}: {origin} has no column {missing[0]!r}; there is: {', '.join(row)}"
+            )
     return found, files
 
 
@@ -154,7 +168,9 @@ def from_transcripts(name: str, rows: Iterable[tuple[str, dict]], share: float) 
         other, _, rejected = row["rejected"].rpartition(TURN)
         prompt, chosen, rejected = prompt.strip(), chosen.strip(), rejected.strip()
         if not prompt or prompt != other.strip():
-            out.reject(name, origin, "transcripts_differ", "the two transcripts differ before the last turn, or have none")
+            out.reject(
+                name, origin, "transcripts_differ", "the two transcripts differ before the last turn, or have none"
+            )
         elif not chosen or not rejected:
             out.reject(name, origin, "empty_response", f"{'chosen' if not chosen else 'rejected'} is empty")
         elif chosen == rejected:
@@ -166,11 +182,15 @@ def from_transcripts(name: str, rows: Iterable[tuple[str, dict]], share: float) 
                 out.reject(name, origin, "duplicate", f"same pair as {first}, which is kept")
                 continue
             out.pairs.append(made)
-            out.labels += [label(prompt_id, prompt, text, safe, by, share) for text, safe in ((chosen, True), (rejected, False))]
+            out.labels += [
+                label(prompt_id, prompt, text, safe, by, share) for text, safe in ((chosen, True), (rejected, False))
+            ]
     return out
 
 
-def from_judge(source: PreferenceSource, rows: list[tuple[str, dict]], score: Score, model: str, seed: int, share: float) -> Preferences:
+def from_judge(
+    source: PreferenceSource, rows: list[tuple[str, dict]], score: Score, model: str, seed: int, share: float
+) -> Preferences:
     """Pairs of responses that a judge tells apart: mean score gap over `judge_runs` scorings above `min_gap`."""
     out, by = Preferences(), f"judge:{model}"
     asked, questions = [], []
@@ -178,7 +198,15 @@ def from_judge(source: PreferenceSource, rows: list[tuple[str, dict]], score: Sc
         for i, j in combinations(range(len(row["responses"])), 2):
             name = f"{origin} responses {i},{j}"
             rng = random.Random(derive_seed(seed, source.name, name))
-            asked.append((name, row["prompt"], row["responses"][i], row["responses"][j], [rng.random() < 0.5 for _ in range(source.judge_runs)]))
+            asked.append(
+                (
+                    name,
+                    row["prompt"],
+                    row["responses"][i],
+                    row["responses"][j],
+                    [rng.random() < 0.5 for _ in range(source.judge_runs)],
+                )
+            )
     for _, prompt, a, b, swaps in asked:
         questions += [(prompt, b, a) if swap else (prompt, a, b) for swap in swaps]
     scores = iter(score(questions))
@@ -207,5 +235,10 @@ def balance(data: Preferences, name: str) -> None:
     for p in data.pairs:
         if p["id"] in dropped:
             side = "longer" if more is longer else "shorter"
-            data.reject(name, p["id"], "length_balance", f"one of {len(more)} pairs whose {side} response is chosen, against {count}")
+            data.reject(
+                name,
+                p["id"],
+                "length_balance",
+                f"one of {len(more)} pairs whose {side} response is chosen, against {count}",
+            )
     data.pairs = [p for p in data.pairs if p["id"] not in dropped]

@@ -24,7 +24,7 @@ class SourceError(ArtifactError):
 
 
 def format_of(path: Path) -> str | None:
-    """".jsonl", ".csv", … by the file's name, a final .gz aside; None where it is none of FORMATS."""
+    """ ".jsonl", ".csv", … by the file's name, a final .gz aside; None where it is none of FORMATS."""
     name = path.name.lower().removesuffix(".gz")
     return next((f for f in FORMATS if name.endswith(f)), None)
 
@@ -35,7 +35,9 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and format_of(p) and not p.name.startswith("."))
         if not files:
-            raise SourceError(f"{pattern}: no file of a known format in this directory ({', '.join(FORMATS)}, or with .gz)")
+            raise SourceError(
+                f"{pattern}: no file of a known format in this directory ({', '.join(FORMATS)}, or with .gz)"
+            )
         return files
     if path.exists():
         if format_of(path) is None:
@@ -50,7 +52,9 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     if not files:
         raise SourceError(f"{pattern}: no file matches this glob, seen from the repository root {root}")
     if unknown := [p.name for p in files if format_of(p) is None]:
-        raise SourceError(f"{pattern}: matches {unknown[0]}, whose format is unknown; known are {', '.join(FORMATS)} and .gz")
+        raise SourceError(
+            f"{pattern}: matches {unknown[0]}, whose format is unknown; known are {', '.join(FORMATS)} and .gz"
+        )
     return files
 
 
@@ -125,7 +129,9 @@ def _csv(text, name: str) -> Iterator[tuple[str, dict]]:
         for values in reader:
             if values:
                 if len(values) != len(header):
-                    raise SourceError(f"{name}:{start}: {len(values)} fields, but the header has {len(header)}: {header}")
+                    raise SourceError(
+                        f"{name}:{start}: {len(values)} fields, but the header has {len(header)}: {header}"
+                    )
                 yield f"{name}:{start}", dict(zip(header, values))
             start = reader.line_num + 1
     except csv.Error as error:

@@ -20,12 +20,12 @@ from tasks.provenance.artifacts import sha256
 from tasks.rows import derive_seed
 from tasks.settings import Settings
 
-Domain = Literal["maths", "logic", "code", "stem", "code", "stem", "writing", "qa", "self", "translation", "greeting", "safety"]
+Domain = Literal["maths", "logic", "code", "stem", "writing", "qa", "self", "translation", "greeting", "safety"]
 VERIFIED = ("maths", "logic")  # domains whose gold a verifier must be able to use
 
 
 class Columns(Settings):
-    """Which column of a file holds what; dots reach into nested values (`reward_model.ground_truth`, `messages.0.content`)."""
+    """Which column of a file holds what; dots reach into nested values (`messages.0.content`)."""
 
     text: str = Field(description="the question")
     gold: str | None = Field(None, description="the expected answer, or a text that holds it: see gold_pattern")
@@ -45,16 +45,24 @@ class Source(Settings):
     licence: str = Field(min_length=1, description="licence of the rows, e.g. MIT; `generated` for our own families")
     domain: Domain | None = Field(None, description="null only where each item of a family says its own")
     columns: Columns | None = Field(None, description="for path and hub")
-    gold_pattern: str | None = Field(None, description=r"regex with one group that takes the gold out of its column, e.g. ####\s*(.+)$")
-    split: Literal["by-hash", "train", "final"] = Field("by-hash", description="by content hash, or the whole source in one split")
+    gold_pattern: str | None = Field(
+        None, description=r"regex with one group that takes the gold out of its column, e.g. ####\s*(.+)$"
+    )
+    split: Literal["by-hash", "train", "final"] = Field(
+        "by-hash", description="by content hash, or the whole source in one split"
+    )
     count: int | None = Field(None, ge=1, description="items to generate, for gym and family")
     limit: int | None = Field(None, ge=1, description="first rows to read, for path and hub; null: all")
     language: Literal["en", "zh"] = Field("en", description="target language of the response")
-    config: dict[str, str | int | float | bool | list] = Field({}, description="settings of the reasoning-gym task, as its library names them")
+    config: dict[str, str | int | float | bool | list] = Field(
+        {}, description="settings of the reasoning-gym task, as its library names them"
+    )
     revision: str | None = Field(None, description="commit on the Hub, 40 hex digits")
     subset: str | None = Field(None, description="configuration of the data set on the Hub")
     hub_split: str = Field("train", description="split of the data set on the Hub")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file (of the listing, for several): pins what `path` holds")
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of the file (of the listing, for several): pins what `path` holds"
+    )
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -63,7 +71,9 @@ class Source(Settings):
             raise ValueError(f"source {self.name}: give exactly one of path, hub, gym, family; found {kinds or 'none'}")
         external = kinds[0] in ("path", "hub")
         needed = ("columns",) if external else ("count",)
-        allowed = {"path": ("sha256",), "hub": ("revision", "subset", "hub_split"), "gym": ("config",), "family": ()}[kinds[0]]
+        allowed = {"path": ("sha256",), "hub": ("revision", "subset", "hub_split"), "gym": ("config",), "family": ()}[
+            kinds[0]
+        ]
         special = {"columns", "gold_pattern", "limit", "count", "config", "revision", "subset", "hub_split", "sha256"}
         allowed = {*allowed, *(("columns", "gold_pattern", "limit") if external else ("count",))}
         if missing := [k for k in needed if getattr(self, k) is None]:
@@ -88,7 +98,9 @@ class Source(Settings):
             if groups != 1:
                 raise ValueError(f"source {self.name}: gold_pattern has {groups} groups, it needs exactly one")
         if self.hub and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
-            raise ValueError(f"source {self.name}: `hub` needs `revision`, the 40 hex digits of a commit: a branch moves")
+            raise ValueError(
+                f"source {self.name}: `hub` needs `revision`, the 40 hex digits of a commit: a branch moves"
+            )
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,9 @@ def read_source(source: Source, root: Path, seed: int) -> Reading:
         _check_pin(source, files)
         rows = _from_columns(source, (row for path in paths for row in read(path, shown(root, path))))
     if not rows:
-        raise SourceError(f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}; remove it or correct it")
+        raise SourceError(
+            f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}"
+        )
     return Reading(source, rows, files)
 
 
@@ -182,7 +196,9 @@ def _gym(source: Source, seed: int) -> Iterator[RawRow]:
     for index in range(source.count):
         entry = json.loads(json.dumps(dataset[index], default=str))
         meta = {"gym": source.gym, "entry": entry}
-        yield RawRow(entry["question"], entry["answer"], None, source.domain, source.language, f"gym:{source.gym}#{index}", meta)
+        yield RawRow(
+            entry["question"], entry["answer"], None, source.domain, source.language, f"gym:{source.gym}#{index}", meta
+        )
 
 
 def _from_columns(source: Source, rows: Iterator[tuple[str, dict]]) -> list[RawRow]:

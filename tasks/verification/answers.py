@@ -29,7 +29,7 @@ class NoAnswer(Exception):
 
 def final_answer(text: str, multiline: bool = False) -> str:
     """The final answer of a response; raises NoAnswer. `multiline`: answers are grids and lists, lines may differ."""
-    head, closed, summary = text.rpartition("</think>")
+    summary = text.rpartition("</think>")[2]
     if "<think>" in summary:
         raise NoAnswer("the think block never closes")
     tagged = _tagged(summary)
@@ -93,7 +93,8 @@ def boxed(text: str) -> list[str]:
 def normalise(answer: str) -> str:
     """An answer without what is only presentation: spaces, dollar signs, \\left, thousands commas, a final full stop.
 
-    Commas are thousands separators only inside the one, unspaced number of an answer without brackets, and a space between two letters or digits stays:
+    Commas are thousands separators only inside the one, unspaced number of an answer without brackets, and a space
+    between two letters or digits stays:
     `1, 234` is no `1234` and `1 1/2` is no `11/2`.
     """
     answer = answer.strip()
@@ -105,7 +106,7 @@ def normalise(answer: str) -> str:
     if "\\" in answer or "$" in answer:
         answer = _FRACTION.sub(r"\\frac", _PRESENTATION.sub("", answer))
     answer = _SPACE.sub("", " ".join(answer.split()))
-    return answer[:-1] if answer.endswith(".") else answer
+    return answer.removesuffix(".")
 
 
 def integer(normalised: str) -> int | None:

@@ -123,7 +123,9 @@ def _contradiction(gold, answer) -> str | None:
     for _ in range(POINTS if symbols else 1):
         point = {s: rng.uniform(0.3, 2.7) for s in symbols}
         if _differ(gold.subs(point), answer.subs(point)):
-            return "numerically different" + (f" at {', '.join(f'{s}={v:.3f}' for s, v in point.items())}" if point else "")
+            return "numerically different" + (
+                f" at {', '.join(f'{s}={v:.3f}' for s, v in point.items())}" if point else ""
+            )
     return None
 
 

@@ -1,4 +1,4 @@
-"""The generative judge's side of verification: what it is asked, what its reply means, how far it agrees with the rules.
+"""The generative judge's side of verification: what it is asked, what its reply means, how far the rules agree.
 
 Paper 2.3.3: a part of the candidates is judged by a model that sees the question, the ground truth and the prediction.
 """
@@ -17,13 +17,13 @@ def judge_prompt(question: str, gold: str, prediction: str) -> str:
 
 
 def parse_reply(text: str) -> str:
-    """"ok" or "wrong" where the reply is that word and nothing else, "unparsable" otherwise."""
+    """ "ok" or "wrong" where the reply is that word and nothing else, "unparsable" otherwise."""
     word = text.strip().rstrip(".").lower()
     return word if word in ("ok", "wrong") else "unparsable"
 
 
 def judged(rule: Verdict, reply: str, judge: str) -> Verdict:
-    """The final verdict where the judge decides; `judge` is the checkpoint's hash. The answer is still the rules' extraction."""
+    """The final verdict where the judge (a checkpoint's hash) decides; the answer is still the rules' extraction."""
     return Verdict(parse_reply(reply), rule.extracted, rule.gold, "judge", f"reply {reply.strip()[:80]!r}", judge)
 
 

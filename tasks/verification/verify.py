@@ -30,7 +30,7 @@ def verifier_version() -> str:
 
 
 def verify(prompt: dict, text: str) -> Verdict:
-    """Verdict on one response to a PROMPT row; raises VerificationError where the prompt has no verifier or no gold."""
+    """Verdict on one response to a PROMPT row; raises VerificationError without a verifier or a gold."""
     extracted, decision, job = _start(prompt, text)
     if decision is None:
         decision = maths.decided(workers.shared.ask(job))
@@ -60,7 +60,7 @@ def verify_all(
 
 
 def gold_problems(rows: list[dict], processes: int = 1) -> list[str | None]:
-    """For each row with `domain`, `gold`, `meta`: None where its verifier can use the gold, else what is wrong with it."""
+    """For each row (domain, gold, meta): None where its verifier can use the gold, else what is wrong with it."""
     out: list[str | None] = [None] * len(rows)
     jobs: dict[str, dict] = {}
     wanted: dict[int, str] = {}
@@ -99,7 +99,8 @@ def _start(prompt: dict, text: str) -> tuple[str | None, maths.Decided | None, d
     domain, gold = prompt["domain"], prompt["gold"]
     if domain not in VERIFIED:
         raise VerificationError(
-            f"prompt {prompt.get('id')} is of domain {domain!r}, which no rule can verify (only {', '.join(VERIFIED)}): "
+            f"prompt {prompt.get('id')} is of domain {domain!r}, which no rule can verify "
+            f"(only {', '.join(VERIFIED)}): "
             "leave its source out of `sources` here, or score it with a preference reward"
         )
     if gold is None:

@@ -66,7 +66,12 @@ def test_long_text_in_short_paragraphs_stays():
 
 
 def test_of_equal_texts_the_first_clean_one_stays():
-    rows = [candidate(0, GOOD, finish="length"), candidate(1, GOOD), candidate(2, GOOD), candidate(3, GOOD, prompt="p1")]
+    rows = [
+        candidate(0, GOOD, finish="length"),
+        candidate(1, GOOD),
+        candidate(2, GOOD),
+        candidate(3, GOOD, prompt="p1"),
+    ]
     result = run(rows)
     assert result.kept == [1, 3]
     assert first_rules(result, rows) == ["truncated", None, "duplicate", None]
@@ -94,8 +99,17 @@ def test_decisions_hold_every_rule_with_value_and_threshold():
 
 def test_random_candidates_add_up_and_do_not_depend_on_row_order():
     rng = random.Random(3)
-    texts = [GOOD, GOOD.replace("Then", "然后"), GOOD + "```", "nothing", GOOD.replace("53", "54"), GOOD.replace("First", "Start")]
-    rows = [candidate(i % 8, rng.choice(texts), f"p{i // 8}", rng.choice(["stop", "stop", "length"])) for i in range(400)]
+    texts = [
+        GOOD,
+        GOOD.replace("Then", "然后"),
+        GOOD + "```",
+        "nothing",
+        GOOD.replace("53", "54"),
+        GOOD.replace("First", "Start"),
+    ]
+    rows = [
+        candidate(i % 8, rng.choice(texts), f"p{i // 8}", rng.choice(["stop", "stop", "length"])) for i in range(400)
+    ]
     for i, row in enumerate(rows):
         row["id"] = f"c{i}"
     statuses = [rng.choice(["ok", "ok", "wrong", "unparsable"]) for _ in rows]

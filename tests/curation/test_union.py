@@ -5,7 +5,14 @@ import pytest
 from tasks.curation.union import by_domain, draw, join
 
 PROMPTS = [
-    {"id": f"p{i}", "source": "g", "domain": "qa" if i else "greeting", "text": f"q{i}", "solution": f"a{i}", "origin": "o"}
+    {
+        "id": f"p{i}",
+        "source": "g",
+        "domain": "qa" if i else "greeting",
+        "text": f"q{i}",
+        "solution": f"a{i}",
+        "origin": "o",
+    }
     for i in range(5)
 ] + [{"id": "p9", "source": "g", "domain": "qa", "text": "q", "solution": None, "origin": "o"}]
 

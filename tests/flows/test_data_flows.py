@@ -69,7 +69,9 @@ def candidates(checkout):
         right = prompt["solution"]
         wrong = right.replace(f"<answer>{prompt['gold']}", "<answer>1234")
         mixed = right.replace(". ", ". 然后 ", 1)
-        for index, (text, finish) in enumerate([(wrong, "stop"), (right, "stop"), (mixed, "stop"), (right[:20], "length")]):
+        for index, (text, finish) in enumerate(
+            [(wrong, "stop"), (right, "stop"), (mixed, "stop"), (right[:20], "length")]
+        ):
             rows.append(
                 {"id": row_id("completion", prompt=prompt["id"], index=index), "prompt_id": prompt["id"], "model": "m", "engine": "e",
                  "settings": "{}", "index": index, "text": text, "tokens": 9, "finish": finish, "logprob": -1.0}
@@ -88,7 +90,9 @@ def untrained(folder):
     from tasks.training.settings import Pretrain
     from tasks.training.tokenizer import train_tokenizer
 
-    tokenizer = train_tokenizer(["Compute 1 A+2 Gold 3 Given 3 ok wrong"], ["<think>", "</think>", "<answer>", "</answer>"])
+    tokenizer = train_tokenizer(
+        ["Compute 1 A+2 Gold 3 Given 3 ok wrong"], ["<think>", "</think>", "<answer>", "</answer>"]
+    )
     save(build_model(Pretrain(hidden=16, layers=1, heads=1), tokenizer, 0), tokenizer, folder)
     write_manifest(folder)
 
@@ -114,7 +118,11 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
 
     configure(checkout, verdicts={"judge_share": 0})
     metrics = run(checkout, "verdicts")
-    assert metrics["judge"] == "none: judge_share is 0" and metrics["judge_candidates"] == 0 and metrics["agreement"] is None
+    assert (
+        metrics["judge"] == "none: judge_share is 0"
+        and metrics["judge_candidates"] == 0
+        and metrics["agreement"] is None
+    )
     assert metrics["status"]["ok"] == len(candidates) / 2
 
     metrics = run(checkout, "reasoning")
@@ -141,7 +149,10 @@ def test_preferences(checkout):
     metrics = run(checkout, "preferences")
     pairs = read_rows(checkout / "data/15_preferences", "pairs", PREFERENCE_PAIR)
     labels = read_rows(checkout / "data/15_preferences", "labels", SAFETY_LABEL)
-    assert metrics["labelled_by"] == ["procedural-oracle"] and (metrics["pairs"], metrics["labels"]) == (len(pairs), len(labels))
+    assert metrics["labelled_by"] == ["procedural-oracle"] and (metrics["pairs"], metrics["labels"]) == (
+        len(pairs),
+        len(labels),
+    )
     final = {r["text"] for r in read_rows(checkout / "data/01_final", "final", PROMPT)}
     assert not final & {r["prompt"] for r in pairs + labels}
     assert Counter(r["split"] for r in pairs)["held_out"] == metrics["held_out"]["pairs"] > 0
@@ -150,7 +161,13 @@ def test_preferences(checkout):
 def test_bad_sources_leave_what_was_published(checkout):
     before = (checkout / "data/01_prompts/manifest.json").read_bytes()
     (checkout / "bad.jsonl").write_text('{"q": "a", "a": "1"}\n{"q": \n')
-    bad = {"name": "bad", "path": "bad.jsonl", "columns": {"text": "q", "gold": "a"}, "domain": "maths", "licence": "MIT"}
+    bad = {
+        "name": "bad",
+        "path": "bad.jsonl",
+        "columns": {"text": "q", "gold": "a"},
+        "domain": "maths",
+        "licence": "MIT",
+    }
     for source, message in [
         (bad, "source bad: bad.jsonl:2: no valid JSON"),
         (bad | {"columns": {"text": "question", "gold": "a"}}, "source bad: bad.jsonl:1 has no column 'question'"),

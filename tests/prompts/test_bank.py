@@ -18,11 +18,30 @@ SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
 def spec(name="s", **given) -> Source:
-    return Source(**{"name": name, "path": "x.jsonl", "columns": {"text": "q", "gold": "a"}, "licence": "MIT", "domain": "maths", **given})
+    return Source(
+        **{
+            "name": name,
+            "path": "x.jsonl",
+            "columns": {"text": "q", "gold": "a"},
+            "licence": "MIT",
+            "domain": "maths",
+            **given,
+        }
+    )
 
 
 def raw(text, gold="1", number=1, **given) -> RawRow:
-    return RawRow(**{"text": text, "gold": gold, "solution": None, "domain": "maths", "language": "en", "origin": f"x.jsonl:{number}", **given})
+    return RawRow(
+        **{
+            "text": text,
+            "gold": gold,
+            "solution": None,
+            "domain": "maths",
+            "language": "en",
+            "origin": f"x.jsonl:{number}",
+            **given,
+        }
+    )
 
 
 def bank(*readings, check=lambda rows: [None] * len(rows), **given):
@@ -40,20 +59,38 @@ def test_every_row_is_kept_or_rejected_with_a_reason():
         raw("typed", number=6, problem=("text_type", "a list")),
         raw("bad gold", "?", number=7),
     ]
-    out = bank(Reading(spec(), rows), check=lambda asked: ["does not parse" if r["gold"] == "?" else None for r in asked])
+    out = bank(
+        Reading(spec(), rows), check=lambda asked: ["does not parse" if r["gold"] == "?" else None for r in asked]
+    )
     assert [r["text"] for r in out.rows] == ["a question"]
-    assert [d["rule"] for d in out.decisions] == ["empty_text", "prompt_tokens", "gold", "duplicate", "text_type", "gold"]
+    assert [d["rule"] for d in out.decisions] == [
+        "empty_text",
+        "prompt_tokens",
+        "gold",
+        "duplicate",
+        "text_type",
+        "gold",
+    ]
     assert all(f"s x.jsonl:{n}:" in d["evidence"] for n, d in zip(range(2, 8), out.decisions))
     assert out.decisions[1]["value"] == 60 and out.decisions[1]["threshold"] == 50
     assert len({d["row_id"] for d in out.decisions}) == 6
-    assert out.sources["s"]["dropped"] == {"duplicate": 1, "empty_text": 1, "gold": 2, "prompt_tokens": 1, "text_type": 1}
+    assert out.sources["s"]["dropped"] == {
+        "duplicate": 1,
+        "empty_text": 1,
+        "gold": 2,
+        "prompt_tokens": 1,
+        "text_type": 1,
+    }
     pa.Table.from_pylist(out.rows, schema=PROMPT), pa.Table.from_pylist(out.decisions, schema=DECISION)
     assert set(out.rows[0]) == set(PROMPT.names)
 
 
 def test_duplicate_names_the_kept_row_and_a_differing_gold():
     out = bank(Reading(spec("a"), [raw("same", "1")]), Reading(spec("b"), [raw("same ", "2"), raw("other")]))
-    assert out.decisions[0]["evidence"] == "b x.jsonl:1: same text as a x.jsonl:1, which is kept; its gold '2' differs from '1'"
+    assert (
+        out.decisions[0]["evidence"]
+        == "b x.jsonl:1: same text as a x.jsonl:1, which is kept; its gold '2' differs from '1'"
+    )
 
 
 def test_a_final_prompt_never_stands_in_train():
@@ -91,7 +128,10 @@ def test_splits_follow_the_content_and_ids_do_not_depend_on_the_order():
 def test_in_is_kept_plus_rejected_on_random_input():
     rng = random.Random(7)
     for _ in range(20):
-        rows = [raw(rng.choice(["", " a", "a", "b", "c " * rng.randint(1, 80)]), rng.choice([None, "1", "2"]), i) for i in range(30)]
+        rows = [
+            raw(rng.choice(["", " a", "a", "b", "c " * rng.randint(1, 80)]), rng.choice([None, "1", "2"]), i)
+            for i in range(30)
+        ]
         out = bank(Reading(spec(), [raw("anchor", number=99), *rows]), max_duplicate_share=1.0)
         assert len(out.rows) + len(out.decisions) == 31
         texts = [fold(r["text"]) for r in out.rows]

@@ -7,7 +7,14 @@ from pydantic import ValidationError
 
 from tasks.prompts.general import items
 from tasks.prompts.preferences import (
-    ORACLE, PreferenceSource, balance, from_judge, from_oracle, from_transcripts, held_out, read_preference_rows,
+    ORACLE,
+    PreferenceSource,
+    balance,
+    from_judge,
+    from_oracle,
+    from_transcripts,
+    held_out,
+    read_preference_rows,
 )  # fmt: skip
 from tasks.prompts.readers import SourceError
 from tasks.rows import PREFERENCE_PAIR, SAFETY_LABEL
@@ -32,7 +39,9 @@ def test_the_oracle_pairs_each_fault_and_labels_each_danger():
     assert {p["fault"] for p in data.pairs} == {"wrong", "cut_off", "rude"}
     assert {r["labelled_by"] for r in (*data.pairs, *data.labels)} == {ORACLE}
     assert all(p["chosen"] != p["rejected"] and "<think>" not in p["chosen"] for p in data.pairs)
-    assert sum(r["safe"] for r in data.labels) == len(data.labels) / 2 and any("<think>" in r["response"] for r in data.labels)
+    assert sum(r["safe"] for r in data.labels) == len(data.labels) / 2 and any(
+        "<think>" in r["response"] for r in data.labels
+    )
     both = {p["prompt"] for p in data.pairs} & {r["prompt"] for r in data.labels}
     assert not both, "a prompt belongs to helpfulness or to safety"
     assert data.rows == len(items())
@@ -61,14 +70,24 @@ def test_transcripts_become_pairs_labels_or_rejections():
         {"chosen": "no turns", "rejected": "no turns"},
     ]
     data = from_transcripts("hh", [(f"f:{i}", r) for i, r in enumerate(rows, 1)], 0.2)
-    assert [(p["prompt"], p["chosen"], p["rejected"]) for p in data.pairs] == [("Human: Q1\n\nAssistant: A1\n\nHuman: Q2", "good", "bad")]
-    assert [d["rule"] for d in data.decisions] == ["transcripts_differ", "empty_response", "same_response", "duplicate", "transcripts_differ"]
+    assert [(p["prompt"], p["chosen"], p["rejected"]) for p in data.pairs] == [
+        ("Human: Q1\n\nAssistant: A1\n\nHuman: Q2", "good", "bad")
+    ]
+    assert [d["rule"] for d in data.decisions] == [
+        "transcripts_differ",
+        "empty_response",
+        "same_response",
+        "duplicate",
+        "transcripts_differ",
+    ]
     assert len(data.pairs) + len(data.decisions) == data.rows == 6
     assert [r["safe"] for r in data.labels] == [True, False]
 
 
 def test_a_judge_is_asked_in_both_orders_and_small_gaps_go():
-    source = PreferenceSource(name="j", path="x", format="responses", judge="m", licence="MIT", judge_runs=8, min_gap=1.0)
+    source = PreferenceSource(
+        name="j", path="x", format="responses", judge="m", licence="MIT", judge_runs=8, min_gap=1.0
+    )
     rows = [(f"f:{i}", {"prompt": f"q{i}", "responses": ["short", "a much longer one"]}) for i in range(6)]
     orders = []
 
@@ -116,9 +135,13 @@ def test_a_missing_column_is_named(tmp_path):
         read_preference_rows(PreferenceSource(name="s", path="x.jsonl", licence="MIT"), tmp_path)
 
 
-@pytest.mark.skipif(not (SHARED / "hh-rlhf-harmless").is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)")
+@pytest.mark.skipif(
+    not (SHARED / "hh-rlhf-harmless").is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)"
+)
 def test_real_transcripts():
-    source = PreferenceSource(name="hh", path=str(SHARED / "hh-rlhf-harmless" / "test.jsonl.gz"), licence="MIT", balance_lengths=True)
+    source = PreferenceSource(
+        name="hh", path=str(SHARED / "hh-rlhf-harmless" / "test.jsonl.gz"), licence="MIT", balance_lengths=True
+    )
     rows, files = read_preference_rows(source, ROOT)
     data = from_transcripts("hh", rows, 0.2)
     assert data.rows == 2312 and len(data.pairs) + len(data.decisions) == 2312 and len(data.pairs) > 2200

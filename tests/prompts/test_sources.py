@@ -124,7 +124,7 @@ def test_families(tmp_path):
     "name, content, message",
     [
         ("x.jsonl", b'{"q":"a","a":"1"}\n{"q": broken\n', r"source s: x.jsonl:2: no valid JSON"),
-        ("x.jsonl", b'[1]\n', r"x.jsonl:1: is a list"),
+        ("x.jsonl", b"[1]\n", r"x.jsonl:1: is a list"),
         ("x.jsonl", b"", "source s: is empty"),
         ("x.json", b"[]", "source s: is empty"),
         ("x.json", b"{", "x.json: no valid JSON"),
@@ -134,7 +134,11 @@ def test_families(tmp_path):
         ("x.parquet", b"PAR1 nothing", "no readable Parquet"),
         ("x.csv", b"q,a\n1,2\n1,2,3\n", r"x.csv:3: 3 fields, but the header has 2"),
         ("x.csv", b"q,q\n1,2\n", r"x.csv:1: a column name stands twice"),
-        ("x.jsonl", b'{"question":"a","answer":"1"}\n', r"no column 'q' \(columns.text in params.yaml\); there is: question, answer"),
+        (
+            "x.jsonl",
+            b'{"question":"a","answer":"1"}\n',
+            r"no column 'q' \(columns.text in params.yaml\); there is: question, answer",
+        ),
         ("x.txt", b"a", "unknown format"),
     ],
 )
@@ -144,7 +148,9 @@ def test_bad_files_are_named(tmp_path, name, content, message):
         read_source(source(path=name), tmp_path, 0)
 
 
-@pytest.mark.parametrize("path, message", [("no.jsonl", "no such file"), ("*.jsonl", "no file matches"), (".", "no file of a known format")])
+@pytest.mark.parametrize(
+    "path, message", [("no.jsonl", "no such file"), ("*.jsonl", "no file matches"), (".", "no file of a known format")]
+)
 def test_missing_files_are_named(tmp_path, path, message):
     with pytest.raises(SourceError, match=f"source s: .*{message}"):
         read_source(source(path=path), tmp_path, 0)

@@ -9,7 +9,8 @@ def test_prompt_wording():
 
 
 @pytest.mark.parametrize(
-    "reply, status", [("ok", "ok"), (" Wrong. ", "wrong"), ("ok wrong", "unparsable"), ("", "unparsable"), ("okay", "unparsable")]
+    "reply, status",
+    [("ok", "ok"), (" Wrong. ", "wrong"), ("ok wrong", "unparsable"), ("", "unparsable"), ("okay", "unparsable")],
 )
 def test_replies(reply, status):
     assert parse_reply(reply) == status

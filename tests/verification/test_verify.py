@@ -115,5 +115,8 @@ def test_golds_are_checked_by_their_verifier():
 
 
 def test_importing_the_verifier_loads_no_heavy_library():
-    code = "import sys, tasks.verification.verify\nprint([m for m in ('sympy', 'math_verify', 'reasoning_gym', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = "import sys, tasks.verification.verify\n"
+    code += "print([m for m in ('sympy', 'math_verify', 'reasoning_gym', 'torch') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -1,4 +1,4 @@
-"""Wrong answers that math-verify 0.9.0 is known to accept, by one way of calling it or another, and their right neighbours."""
+"""Wrong answers that math-verify 0.9.0 is known to accept in one way of calling it, and their right neighbours."""
 
 import pytest
 
@@ -6,7 +6,9 @@ from tasks.verification.verify import verify
 
 
 def verdict(gold: str, answer: str):
-    return verify({"id": "p", "domain": "maths", "gold": gold, "meta": None}, f"<think> . </think> <answer>{answer}</answer>")
+    return verify(
+        {"id": "p", "domain": "maths", "gold": gold, "meta": None}, f"<think> . </think> <answer>{answer}</answer>"
+    )
 
 
 @pytest.mark.parametrize(

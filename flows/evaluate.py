@@ -19,6 +19,8 @@ from tasks.sampling.policy import Policy, load_policy
 from tasks.sampling.rows import completion_rows
 from tasks.settings import Settings
 
+FORCED_SAMPLES = 4  # per problem, when made to guess and when made to reason
+
 
 class Params(Settings):
     models: dict[str, str] = Field(min_length=1, description="name in metrics/evaluate/ -> folder of the checkpoint")
@@ -28,7 +30,6 @@ class Params(Settings):
     temperature: float = Field(gt=0, description="paper: 0.6")
     top_p: float = Field(gt=0, le=1, description="paper: 0.95")
     max_tokens: int = Field(ge=1, description="of a completion; paper: 32,768")
-    forced_k: int = Field(4, ge=1, description="samples per problem when made to guess and when made to reason; ours")
 
 
 def choose(rows: list[dict], p: Params) -> list[dict]:
@@ -79,7 +80,7 @@ def body(p: Params, run: Run) -> dict:
     free = metrics.judged(samples, verdicts)
     forced, forced_verdicts, elicited = [], [], {}
     for mode, begin in elicitation.FORCED.items():
-        rows, judged = answer(policy, problems, p, run, begin, p.forced_k)
+        rows, judged = answer(policy, problems, p, run, begin, FORCED_SAMPLES)
         elicited |= elicitation.forced(mode, metrics.judged(rows, judged), run.root_seed)
         forced, forced_verdicts = forced + rows, forced_verdicts + judged
     write_rows(run.out, "problems", problems, PROMPT)

@@ -107,11 +107,11 @@ def _pairs(roles: Sequence[Role], differences: Sequence[Mapping], students: Sequ
 
 
 def _funnel(metrics: Mapping) -> dict | None:
-    """Candidates, what each rule rejected, what was kept; the sum is checked."""
+    """Candidates, what each rule was the first to reject, how many fail it at all, what was kept; the sum is checked."""
     found = metrics.get("reasoning")
     if not found:
         return None
-    rules = [{"rule": f["rule"], "rejected": f["rejected"]} for f in found["funnel"]]
+    rules = [{"rule": f["rule"], "rejected": f["rejected"], "failed": f.get("failed")} for f in found["funnel"]]
     lost = sum(f["rejected"] for f in rules)
     if found["candidates"] != found["kept"] + lost:
         raise ValueError(

@@ -97,13 +97,8 @@ def elicitation(before: Mapping, after: Mapping, labels: tuple[str, str]) -> dic
 
 
 def _elicitation_sentences(before: Mapping, after: Mapping, labels: tuple[str, str]) -> list[str]:
-    told, (a, b) = [], labels
-    e, f = before["elicitation"], after["elicitation"]
-    if before["pass_at_k"] is not None and before["pass_at_k"] >= after["pass_at_1"]:
-        told.append(
-            f"The ability was there: pass@k of {a} is {measured(before['pass_at_k'], before['pass_at_k_ci95'])} %, no less than "
-            f"pass@1 of {b} after RL ({measured(after['pass_at_1'], after['pass_at_1_ci95'])} %). RL moved it to the first sample."
-        )
+    (a, b), e, f = labels, before["elicitation"], after["elicitation"]
+    told = [_lift_sentence(before, after, labels)]
     if e.get("full_cot_share") is not None and f.get("full_cot_share") is not None:
         told.append(
             f"Full chains of thought went from {percent(e['full_cot_share'])} to {percent(f['full_cot_share'])} % of the responses, "
@@ -112,15 +107,33 @@ def _elicitation_sentences(before: Mapping, after: Mapping, labels: tuple[str, s
     if (forced := e.get("forced_cot_pass_at_1")) is not None and (guess := e.get("forced_direct_pass_at_1")) is not None:
         told.append(
             f"Made to reason, {a} reaches {measured(forced, e['forced_cot_ci95'])} %; made to guess, "
-            f"{measured(guess, e['forced_direct_ci95'])} %. {_what_rl_added(forced, after['pass_at_1'], b)}"
+            f"{measured(guess, e['forced_direct_ci95'])} %."
         )
-    told.append(recheck_sentence(before["recheck_rate"], after["recheck_rate"]))
-    return told
+        if _lifted(before, after) and after["pass_at_1_ci95"][0] > e["forced_cot_ci95"][1]:
+            told[-1] += f" {b} is above both: RL did more than choose to reason, the steps themselves got better."
+        elif _lifted(before, after):
+            told[-1] += f" {b} is not beyond the former: choosing to reason accounts for what RL gained."
+    return [*told, recheck_sentence(before["recheck_rate"], after["recheck_rate"])]
 
 
-def _what_rl_added(forced: float, reached: float, label: str) -> str:
-    gap = f"{points(reached - forced)} points between that and {label}"
-    return f"The {gap} are more than the choice to reason: the steps themselves got better." if reached - forced > 0.02 else f"The {gap}: reasoning at all explains what RL gained."
+def _lifted(before: Mapping, after: Mapping) -> bool:
+    """Whether the intervals of pass@1 lie apart, the later one above."""
+    both = before["pass_at_1_ci95"] and after["pass_at_1_ci95"]
+    return bool(both) and after["pass_at_1_ci95"][0] > before["pass_at_1_ci95"][1]
+
+
+def _lift_sentence(before: Mapping, after: Mapping, labels: tuple[str, str]) -> str:
+    """Whether RL lifted pass@1, and whether pass@k before it already reached as far."""
+    a, b = labels
+    p, q = (measured(m["pass_at_1"], m["pass_at_1_ci95"]) for m in (before, after))
+    if not _lifted(before, after):
+        return f"RL did not lift pass@1 beyond the intervals: {a} {p} %, {b} {q} %."
+    if before["pass_at_k"] is None:
+        return f"RL lifted pass@1 from {p} % to {q} %."
+    k = measured(before["pass_at_k"], before["pass_at_k_ci95"])
+    if before["pass_at_k"] >= after["pass_at_1"]:
+        return f"The ability was there: pass@k of {a} is {k} %. RL moved it to the first sample: pass@1 {p} % → {q} %."
+    return f"RL lifted pass@1 from {p} % to {q} %, past pass@k of {a} ({k} %): more than its best of k samples held."
 
 
 def recheck_sentence(before: float | None, after: float | None) -> str:

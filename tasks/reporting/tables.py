@@ -85,12 +85,14 @@ def students(results: Mapping) -> Table:
 
 
 def funnel(results: Mapping) -> Table:
+    """Each rule with what it was the first to reject; a candidate may fail several."""
     f = results["funnel"]
-    rows = [("candidates", count(f["candidates"]), "100.0")]
     total = max(1, f["candidates"])
-    rows += [(f"rejected: {r['rule']}".replace("_", " "), count(r["rejected"]), percent(r["rejected"] / total)) for r in f["rules"]]
-    rows.append(("kept", count(f["kept"]), percent(f["kept"] / total)))
-    return _table(("", "rows", "% of candidates"), rows)
+    rows = [("candidates", count(f["candidates"]), percent(f["candidates"] / total), "")]
+    for r in f["rules"]:
+        rows.append((f"rejected: {r['rule']}".replace("_", " "), count(r["rejected"]), percent(r["rejected"] / total), count(r["failed"])))
+    rows.append(("kept", count(f["kept"]), percent(f["kept"] / total), ""))
+    return _table(("", "rows", "% of candidates", "fail this rule at all"), rows)
 
 
 def cold_start(results: Mapping) -> Table:

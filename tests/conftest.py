@@ -10,6 +10,8 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 import pytest  # noqa: E402
 
+from tests.toy.project import toy, toy_template  # noqa: E402, F401
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):

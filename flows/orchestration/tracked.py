@@ -6,14 +6,17 @@ process ends as soon as its work has: Prefect itself would go on asking for minu
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flows.orchestration import tracking
-from flows.orchestration.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from flows.orchestration.pipeline import Pipeline
 
 UNBEGUN = 10.0  # seconds after which a task that Prefect has not begun is asked about
 
 
-def run_tracked(pipeline: Pipeline, conclude: Callable[[], int]) -> int:
+def run_tracked(pipeline: "Pipeline", conclude: Callable[[], int]) -> int:
     """`pipeline.execute`, then `conclude`, inside a Prefect flow run; the exit status."""
     tracking.prepare()
     status: int | None = None
@@ -46,7 +49,7 @@ def run_tracked(pipeline: Pipeline, conclude: Callable[[], int]) -> int:
 class _Tasks:
     """Stages as Prefect tasks; the edges of the DAG are drawn by `wait_for` on tasks that have ended already."""
 
-    def __init__(self, pipeline: Pipeline):
+    def __init__(self, pipeline: "Pipeline"):
         self.pipeline = pipeline
         self.futures: dict = {}
         self.begun: set[str] = set()
@@ -93,7 +96,7 @@ class _Tasks:
         return late
 
 
-def _summary(pipeline: Pipeline):
+def _summary(pipeline: "Pipeline"):
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
     from prefect.states import Completed, Failed
 

@@ -1,0 +1,151 @@
+"""The pipeline on real dvc processes: side by side, same lock as `dvc repro`, failures, stops, last words."""
+
+import json
+import resource
+import signal
+
+import pytest
+import yaml
+
+from tests.toy.project import Toy, until
+
+
+@pytest.fixture(scope="module")
+def built(toy_template, tmp_path_factory) -> tuple[Toy, str]:
+    """A toy project after one `r1 run`, dvc.lock committed; and what the run said."""
+    toy = toy_template.copy(tmp_path_factory.mktemp("built") / "toy")
+    for plant in ("oak", "fir"):
+        toy.set(f"grow.plants.{plant}.seconds", 0.7)
+    (toy.root / "recipes/small.yaml").write_text(toy.read("params.yaml"))
+    said = toy.r1("run", "--jobs", "2")
+    toy.git("add", ".")
+    toy.git("commit", "-qm", "run")
+    return toy, said
+
+
+@pytest.fixture
+def done(built, tmp_path) -> Toy:
+    return built[0].copy(tmp_path / "done")
+
+
+def test_independent_stages_run_side_by_side(built):
+    toy, said = built
+    oak, fir = (json.loads(toy.read(f"work/runs/grow@{p}.json")) for p in ("oak", "fir"))
+    assert max(oak["started_at"], fir["started_at"]) < min(oak["finished_at"], fir["finished_at"])
+    assert "4 ran in" in said and "| oak | 127 |" in said or "| oak |" in said
+    assert "There is no committed dvc.lock" in said
+    assert not list((toy.root / "work/runs").glob("*.progress"))
+
+
+def test_same_lock_as_plain_dvc_repro(built, tmp_path):
+    toy, _ = built
+    plain = Toy(tmp_path / "plain")
+    toy.call("git", "clone", "-q", str(toy.root), str(plain.root))
+    (plain.root / "dvc.lock").unlink()
+    plain.dvc("repro")
+    assert yaml.safe_load(plain.read("dvc.lock")) == yaml.safe_load(toy.read("dvc.lock"))
+    assert len(plain.md5s()) == 9
+
+
+def test_a_run_with_nothing_to_do_is_cheap(done):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = done.r1("run")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "All 4 stages are up to date." in said
+    assert "9 of 9 artifacts reproduced bit for bit" in said and "| plant | height |" in said
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert "4 of 4 stages are up to date" in done.r1("status")
+
+
+def test_only_what_depends_on_a_change_runs(done):
+    done.set("grow.plants.fir.steps", 4)
+    assert done.r1("status").split()[:2] == ["grow@fir", "changed"]
+    said = done.r1("run")
+    assert "2 ran in" in said and "numbers" not in said.split("Other parameters")[0]
+    assert "Other parameters than those of the committed dvc.lock (grow.plants.fir)" in said
+
+
+def test_force_repeats_bit_for_bit_and_a_difference_is_named(done):
+    assert "9 of 9 artifacts reproduced bit for bit" in done.r1("run", "--force", "grow@oak")
+    flow = done.root / "flows/grow.py"
+    flow.write_text(flow.read_text().replace("run.seed % 10", "run.seed % 10 + 5"))
+    said = done.r1("run")
+    assert "of 9 artifacts reproduced bit for bit; these differ" in said and "data/03_grow/oak" in said
+    assert "metrics/grow/oak.json  pass_at_1 0." in said and "(+0.0050)" in said and "Another CPU family" in said
+
+
+def test_targets_choose_upstream_or_downstream(toy):
+    said = toy.r1("run", "grow@fir")
+    assert "2 of 2 stages to visit" in said and not toy.has("data/03_grow/oak")
+    toy.r1("run")
+    toy.set("numbers.count", 30)
+    assert "3 of 3 stages to visit" in toy.r1("run", "grow", "--jobs", "2")
+    assert "did you mean grow?" in toy.r1("run", "grwo", ok=False)
+
+
+def test_a_failed_stage_stops_its_dependents_only(toy):
+    toy.set("grow.plants.oak.fail_at", 1)
+    said = toy.r1("run", "--jobs", "1", ok=False)
+    assert "grow@oak failed: ValueError: the frost came" in said
+    assert f"log: {toy.root}/work/logs/grow@oak.log" in said
+    assert "Not run, because they need what failed: harvest" in said
+    assert toy.has("data/03_grow/fir/plant.json") and not toy.has("report")
+    assert "Traceback" in toy.read("work/logs/grow@oak.log")
+
+
+def test_all_bad_params_are_listed_before_anything_runs(toy):
+    toy.set("grow.plants.oak.steps", 0)
+    toy.set("numbers.cuont", 2)
+    toy.set("harvset", {"best": "oak"})
+    said = toy.r1("run", ok=False)
+    for words in ("grow.plants.oak.steps: Input should be", "numbers.cuont: unknown key", "section `harvset` belongs to no stage"):
+        assert words in said
+    assert "Traceback" not in said and not toy.has("work/logs") and not toy.has("data")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_the_pipeline_ends_nothing_goes_on(toy, how):
+    toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.2})
+    toy.r1("run", "numbers")
+    run = toy.start(*toy.r1_command("run"))
+    until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), what="the first step")
+    assert any("flows.grow oak" in c for c in toy.processes().values())
+    run.send_signal(how)
+    run.communicate(timeout=30)
+    assert run.returncode != 0
+    until(lambda: not toy.processes(), 5, "all children to end")
+    toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.0})
+    toy.r1("run", "grow@oak")  # DVC's locks did not outlive their owners
+
+
+def test_waits_for_a_stage_that_somebody_else_is_building(toy):
+    toy.set("grow.plants.oak", {"steps": 20, "seconds": 0.3})
+    toy.r1("run", "numbers")
+    other = toy.start(*toy.stage_command("grow", "oak"))
+    until(lambda: toy.has("work/locks/grow@oak.lock"), what="the other one to begin")
+    said = toy.r1("run", "grow@oak")
+    assert "1 ran in" in said and other.wait(10) == 0
+
+
+def test_recipes_are_put_in_force_and_edits_are_not_lost(toy):
+    said = toy.r1("use", "large")
+    assert "recipe: small -> large" in said and "numbers.count: 20 -> 40" in said
+    assert toy.read("params.yaml") == toy.read("recipes/large.yaml")
+    toy.set("seed", 9)
+    edited = toy.read("params.yaml")
+    said = toy.r1("use", "small", ok=False)
+    assert "holds edits that are in no recipe" in said and toy.read("params.yaml") == edited
+    toy.r1("use", "small", "--force")
+    assert toy.read("params.yaml.bak") == edited and toy.read("params.yaml") == toy.read("recipes/small.yaml")
+    assert "did you mean `large`? recipes here: large, small" in toy.r1("use", "lagre", ok=False)
+    broken = toy.root / "recipes/broken.yaml"
+    broken.write_text(toy.read("recipes/small.yaml").replace("count: 20", "count: -1"))
+    assert "recipes/broken.yaml: numbers.count" in toy.r1("use", "broken", ok=False)
+    assert toy.read("params.yaml") == toy.read("recipes/small.yaml")
+
+
+def test_help_and_the_wrong_place(toy, tmp_path):
+    assert "Bring the recipe up to date" in toy.r1("--help") and "--downstream" in toy.r1("run", "--help")
+    (toy.root / "dvc.yaml").rename(tmp_path / "gone.yaml")
+    said = toy.r1("run", ok=False)
+    assert "is not inside a checkout of r1flow" in said and "Traceback" not in said

@@ -110,7 +110,8 @@ def _line(axis, x, values: Sequence[float | None], colour: str, label: str, ours
         for i, v in zip(x, y, strict=True):
             dip = i > 0 and y[i - 1] > v  # the line comes from above: the number goes below it
             if v == v:
-                place = {"xytext": (0, -14 if dip else 7), "textcoords": "offset points", "ha": "center"}
+                first = {"xytext": (9, -4), "ha": "left"}  # beside its point: the line leaves it upwards
+                place = (first if i == 0 else {"xytext": (0, -14 if dip else 7), "ha": "center"}) | {"textcoords": "offset points"}
                 axis.annotate(f"{v:.1f}", (i, v), **place, fontsize=8.5, color=colour, path_effects=theme.halo(), zorder=5)
 
 

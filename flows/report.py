@@ -55,7 +55,14 @@ def graph(root: Path) -> list[dict]:
     """The stages of dvc.yaml as plain data."""
     dag = load_dag(root)
     return [
-        {"stage": n.stage, "name": n.name, "item": n.item, "desc": n.desc, "outs": list(n.outs), "upstream": list(dag.upstream[s])}
+        {
+            "stage": n.stage,
+            "name": n.name,
+            "item": n.item,
+            "desc": n.desc,
+            "outs": list(n.outs),
+            "upstream": list(dag.upstream[s]),
+        }
         for s, n in dag.nodes.items()
     ]
 
@@ -91,7 +98,12 @@ def body(p: Params, run: Run) -> dict:
     drawn = figures.draw_all(results, inputs.curves, run.outs["figures"])
     run.outs["results.json"].write_text(sources.as_json(results))
     run.outs["report.md"].write_text(markdown.render(results, drawn))
-    html.render(results, run.outs["figures"], sources.read_run_book(run.root / "work" / "runs"), run.root / "report" / "index.html")
+    html.render(
+        results,
+        run.outs["figures"],
+        sources.read_run_book(run.root / "work" / "runs"),
+        run.root / "report" / "index.html",
+    )
     run.log("report/index.html opens offline; `r1 report` shows the main table")
     return {}
 

@@ -28,7 +28,9 @@ def report(
     if as_json:
         typer.echo(text, nl=False)
         return
-    page = html.render(json.loads(text), folder / "figures", sources.read_run_book(root / "work" / "runs"), folder / "index.html")
+    page = html.render(
+        json.loads(text), folder / "figures", sources.read_run_book(root / "work" / "runs"), folder / "index.html"
+    )
     typer.echo(markdown.main_table((folder / "report.md").read_text()))
     typer.echo(f"\nThe whole report: {page}")
     if open_:

@@ -27,7 +27,9 @@ def ci95(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> 
     return [round(float(low), 6), round(float(high), 6)]
 
 
-def paired_difference(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0, resamples: int = RESAMPLES) -> dict:
+def paired_difference(
+    a: Mapping[str, float], b: Mapping[str, float], seed: int = 0, resamples: int = RESAMPLES
+) -> dict:
     """a − b on the same problems: {difference, ci95, problems, left_out}.
 
     Both are per-problem scores by prompt id. A problem that only one of them has (its samples got no verdict)

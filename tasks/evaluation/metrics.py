@@ -15,7 +15,8 @@ from tasks.responses import parse, reasoning_language_share
 
 # Words by which a chain of thought goes back over its own steps (paper: the "aha moment").
 _RECHECK = re.compile(
-    r"\b(?:re-?check|double-?check|check(?:ing)?|verify(?:ing)?|wait|hold on|let me see again)\b|检查|验证|核对|等等|再算", re.I
+    r"\b(?:re-?check|double-?check|check(?:ing)?|verify(?:ing)?|wait|hold on|let me see again)\b|检查|验证|核对|等等|再算",
+    re.I,
 )
 
 

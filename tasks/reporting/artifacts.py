@@ -43,7 +43,9 @@ def outcome(metrics: Mapping) -> str:
         told.append(f"accuracy {percent(metrics['accuracy_first'])} → {percent(metrics['accuracy_last'])} %")
         told.append(f"length {decimal(metrics['length_first'])} → {decimal(metrics['length_last'])}")
     if gate := metrics.get("gate"):
-        told.append(f"gate: {percent(gate.get('full_cot_accuracy'))} % reasoned against {percent(gate.get('direct_accuracy'))} % guessed")
+        told.append(
+            f"gate: {percent(gate.get('full_cot_accuracy'))} % reasoned against {percent(gate.get('direct_accuracy'))} % guessed"
+        )
     if "loss_first" in metrics:
         told.append(f"loss {decimal(metrics['loss_first'], 3)} → {decimal(metrics['loss_last'], 3)}")
     if "final_loss" in metrics:

@@ -50,11 +50,18 @@ def build(x: Inputs) -> dict:
         "by_stage": _by_stage(roles),
         "differences": differences,
         "students": [s | {"teacher": findings.teacher_share(s)} for s in students],
-        "curves": [{"stage": s, "label": _stage_label(s), "sentence": findings.curve_sentence(_stage_label(s), m)} for s, m in curves.items()],
+        "curves": [
+            {"stage": s, "label": _stage_label(s), "sentence": findings.curve_sentence(_stage_label(s), m)}
+            for s, m in curves.items()
+        ],
         "funnel": _funnel(x.metrics),
         "judge": _judge(x.metrics),
         "cold_start": x.metrics.get("cold_start"),
-        "data": {name: x.metrics[name] for name in ("prompts", "sft_data", "preferences", "reward_models") if name in x.metrics},
+        "data": {
+            name: x.metrics[name]
+            for name in ("prompts", "sft_data", "preferences", "reward_models")
+            if name in x.metrics
+        },
         "elicitation": _elicitation(roles, x.metrics),
         "expectations": expectations.check(by_stage, _pairs(roles, differences, students), x.metrics, x.recipe),
         "rollouts": list(x.rollouts),
@@ -132,7 +139,9 @@ def _elicitation(roles: Sequence[Role], metrics: Mapping) -> list[dict]:
     for first, second in (("base", "r1_zero"), ("dev1", "dev2"), ("dev3", "r1")):
         a, b = of_stage(roles, first), of_stage(roles, second)
         if a and b:
-            found.append(findings.elicitation(metrics[f"evaluate/{a.model}"], metrics[f"evaluate/{b.model}"], (a.label, b.label)))
+            found.append(
+                findings.elicitation(metrics[f"evaluate/{a.model}"], metrics[f"evaluate/{b.model}"], (a.label, b.label))
+            )
     return found
 
 
@@ -153,7 +162,9 @@ def _collapsed(stages: Sequence[Mapping]) -> dict | None:
 
 def _limits(results: Mapping) -> list[str]:
     """What the numbers do not show; which of it holds depends on the size of the models and on the data."""
-    limits = ["The intervals are over problems, for one training run; another seed trains another model (docs/results.md has three)."]
+    limits = [
+        "The intervals are over problems, for one training run; another seed trains another model (docs/results.md has three)."
+    ]
     sizes = [m["parameters"] for m in results["models"] if m["parameters"]]
     if sizes and max(sizes) < SMALL:
         limits += [
@@ -165,7 +176,9 @@ def _limits(results: Mapping) -> list[str]:
         ]
     labelled = set((results["data"].get("preferences") or {}).get("labelled_by") or [])
     if "procedural-oracle" in labelled:
-        limits.append("Preference labels come from a procedural oracle, named so in the data: no model this small can judge helpfulness.")
+        limits.append(
+            "Preference labels come from a procedural oracle, named so in the data: no model this small can judge helpfulness."
+        )
     return limits
 
 
@@ -185,5 +198,7 @@ def _notes(results: Mapping) -> list[str]:
     notes = [f"{told} Left out." for key, told in absent.items() if not results[key]]
     first = results["elicitation"][0]["rows"] if results["elicitation"] else []
     if first and not any(r["name"].startswith("full chain") for r in first):
-        notes.append("Styles: responses are classified for the tiny model's own problems only; shares of full chains and guesses left out.")
+        notes.append(
+            "Styles: responses are classified for the tiny model's own problems only; shares of full chains and guesses left out."
+        )
     return notes

@@ -11,7 +11,9 @@ from tasks.reporting.words import decimal, interval, measured, percent, points
 VISIBLY = 0.05  # "visibly lower" language consistency: at least five points
 
 
-def check(stages: Mapping[str, Mapping], pairs: Mapping[tuple[str, str], Mapping], metrics: Mapping, recipe: str) -> list[dict]:
+def check(
+    stages: Mapping[str, Mapping], pairs: Mapping[tuple[str, str], Mapping], metrics: Mapping, recipe: str
+) -> list[dict]:
     """[{expectation, value, met}]; `stages` are evaluated models by the stage that made them, `pairs` their differences."""
     rows = [*_protocol(stages, recipe), *_levels(stages, recipe), *_length(metrics), *_shape(stages, pairs)]
     return [{"expectation": e, "value": v, "met": bool(met)} for e, v, met in rows]
@@ -31,7 +33,11 @@ def _levels(stages: Mapping, recipe: str):
         p = base["pass_at_1"]
         yield "Base pass@1 between 10 and 30 %", f"{measured(p, base['pass_at_1_ci95'])} %", 0.10 <= p <= 0.30
     if recipe == "cpu" and zero:
-        yield "R1-Zero pass@1 at least 80 %", f"{measured(zero['pass_at_1'], zero['pass_at_1_ci95'])} %", zero["pass_at_1"] >= 0.8
+        yield (
+            "R1-Zero pass@1 at least 80 %",
+            f"{measured(zero['pass_at_1'], zero['pass_at_1_ci95'])} %",
+            zero["pass_at_1"] >= 0.8,
+        )
     if recipe == "cpu" and base and zero:
         told = f"{decimal(zero['pass_at_1'] / base['pass_at_1'])} times" if base["pass_at_1"] else "base at 0"
         yield "R1-Zero at least three times the base", told, zero["pass_at_1"] >= 3 * base["pass_at_1"] > 0
@@ -63,9 +69,18 @@ def _shape(stages: Mapping, pairs: Mapping):
         a, b = r1["language_consistency"], zero["language_consistency"]
         known = a is not None and b is not None
         yield "Language consistency of R1 at least 97 %", f"{percent(a)} %", known and a >= 0.97
-        yield "R1-Zero's is visibly lower (by 5 points or more)", f"{percent(b)} against {percent(a)} %", known and a - b >= VISIBLY
+        yield (
+            "R1-Zero's is visibly lower (by 5 points or more)",
+            f"{percent(b)} against {percent(a)} %",
+            known and a - b >= VISIBLY,
+        )
     for name, m in (("R1-Zero", zero), ("R1", r1)):
         if m and m["cons_at_k"] is not None:
             told = f"{percent(m['cons_at_k'])} against {percent(m['pass_at_1'])} %"
             yield f"Majority vote (cons@k) at least pass@1 for {name}", told, m["cons_at_k"] >= m["pass_at_1"]
-    yield from gap("distilled", "student_rl", "The distilled student beats the same student by RL alone beyond the interval", above=True)
+    yield from gap(
+        "distilled",
+        "student_rl",
+        "The distilled student beats the same student by RL alone beyond the interval",
+        above=True,
+    )

@@ -23,7 +23,9 @@ def _draw_all(results: Mapping, curves: Mapping, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for c in results["curves"]:
-        if c["stage"] in curves and draw_curves(curves[c["stage"]], folder, name := f"curves_{c['stage'].replace('/', '_')}"):
+        if c["stage"] in curves and draw_curves(
+            curves[c["stage"]], folder, name := f"curves_{c['stage'].replace('/', '_')}"
+        ):
             drawn.append(name)
     for name, draw, ready in (
         ("by_stage", draw_by_stage, results["by_stage"]),
@@ -84,7 +86,9 @@ def draw_by_stage(results: Mapping, folder: Path, name: str) -> None:
     figure, (left, right) = theme.new(9.6, 3.3, 1, 2)
     p = [100 * m["pass_at_1"] for m in ours]
     if all(m["pass_at_1_ci95"] for m in ours):
-        left.fill_between(x, *[[100 * m["pass_at_1_ci95"][i] for m in ours] for i in (0, 1)], color=BLUE, alpha=0.16, linewidth=0)
+        left.fill_between(
+            x, *[[100 * m["pass_at_1_ci95"][i] for m in ours] for i in (0, 1)], color=BLUE, alpha=0.16, linewidth=0
+        )
     _line(left, x, p, BLUE, "ours: pass@1", True)
     _line(left, x, columns["paper"]["AIME 2024 pass@1"], MUTED, "paper: AIME 2024", False)
     _line(left, x, columns["paper"]["MATH-500 pass@1"], SOFT, "paper: MATH-500", False)
@@ -104,22 +108,35 @@ def draw_by_stage(results: Mapping, folder: Path, name: str) -> None:
 
 def _line(axis, x, values: Sequence[float | None], colour: str, label: str, ours: bool) -> None:
     y = [float("nan") if v is None else v for v in values]
-    style = {"marker": "o", "markersize": 4.5, "linewidth": 2.2} if ours else {"marker": "o", "markersize": 3, "linewidth": 1.3, "linestyle": (0, (4, 2.5))}
+    style = (
+        {"marker": "o", "markersize": 4.5, "linewidth": 2.2}
+        if ours
+        else {"marker": "o", "markersize": 3, "linewidth": 1.3, "linestyle": (0, (4, 2.5))}
+    )
     axis.plot(list(x), y, color=colour, label=label, **style)
     if ours:
         for i, v in zip(x, y, strict=True):
             dip = i > 0 and y[i - 1] > v  # the line comes from above: the number goes below it
             if v == v:
                 first = {"xytext": (9, -4), "ha": "left"}  # beside its point: the line leaves it upwards
-                place = (first if i == 0 else {"xytext": (0, -14 if dip else 7), "ha": "center"}) | {"textcoords": "offset points"}
-                axis.annotate(f"{v:.1f}", (i, v), **place, fontsize=8.5, color=colour, path_effects=theme.halo(), zorder=5)
+                place = (first if i == 0 else {"xytext": (0, -14 if dip else 7), "ha": "center"}) | {
+                    "textcoords": "offset points"
+                }
+                axis.annotate(
+                    f"{v:.1f}", (i, v), **place, fontsize=8.5, color=colour, path_effects=theme.halo(), zorder=5
+                )
 
 
 def draw_students(results: Mapping, folder: Path, name: str) -> None:
     """pass@1 with intervals of each student's versions: its base, RL alone, control, distilled."""
     models = {m["model"]: m for m in results["models"]}
     kinds = (("base", "own base", SOFT), ("rl", "RL alone", ORANGE), ("control", "control: generator's CoTs", PURPLE), ("distilled", "distilled from the teacher", BLUE))  # fmt: skip
-    rows = [(s["student"], label, colour, models[s[kind]]) for s in results["students"] for kind, label, colour in kinds if s[kind]]
+    rows = [
+        (s["student"], label, colour, models[s[kind]])
+        for s in results["students"]
+        for kind, label, colour in kinds
+        if s[kind]
+    ]
     figure, axis = theme.new(8.2, 0.7 + 0.34 * len(rows))
     for i, (_student, _label, colour, m) in enumerate(reversed(rows)):
         p, (low, high) = 100 * m["pass_at_1"], [100 * v for v in m["pass_at_1_ci95"]]
@@ -146,7 +163,9 @@ def draw_funnel(results: Mapping, folder: Path, name: str) -> None:
     for i, (_label, start, width, colour) in enumerate(reversed(bars)):
         axis.barh(i, width, left=start, color=colour, height=0.62)
         sign = "−" if colour == ORANGE and width else ""
-        axis.annotate(f"{sign}{width:,}", (start + width, i), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+        axis.annotate(
+            f"{sign}{width:,}", (start + width, i), (5, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
     axis.set_yticks(range(len(bars)), [b[0].replace("_", " ") for b in reversed(bars)], color=INK)
     axis.set_xlim(0, 1.12 * max(1, f["candidates"]))
     axis.grid(axis="y", visible=False)
@@ -162,9 +181,20 @@ def draw_elicitation(results: Mapping, folder: Path, name: str) -> None:
     for i, r in enumerate(reversed(rows)):
         a, b = 100 * r["before"], 100 * r["after"]
         axis.plot([a, b], [i, i], color=SOFT, linewidth=2.2, zorder=1)
-        axis.scatter([a], [i], s=38, facecolors=theme.PAPER, edgecolors=GREEN, linewidths=1.7, zorder=2, label=e["before"] if i == 0 else None)
+        axis.scatter(
+            [a],
+            [i],
+            s=38,
+            facecolors=theme.PAPER,
+            edgecolors=GREEN,
+            linewidths=1.7,
+            zorder=2,
+            label=e["before"] if i == 0 else None,
+        )
         axis.scatter([b], [i], s=42, color=GREEN, zorder=3, label=e["after"] if i == 0 else None)
-        axis.annotate(f"{a:.1f} → {b:.1f}", (106, i), va="center", ha="left", fontsize=8.5, color=MUTED, annotation_clip=False)
+        axis.annotate(
+            f"{a:.1f} → {b:.1f}", (106, i), va="center", ha="left", fontsize=8.5, color=MUTED, annotation_clip=False
+        )
     axis.set_yticks(range(len(rows)), [r["name"] for r in reversed(rows)], color=INK)
     axis.set_xlim(-2, 128)
     axis.set_xticks([0, 20, 40, 60, 80, 100])

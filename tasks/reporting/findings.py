@@ -6,7 +6,14 @@ from tasks.reporting.roles import Role, of_stage
 from tasks.reporting.words import comparison, decimal, interval, measured, percent, points
 
 Paired = Callable[[str, str], dict]  # models a, b → paired difference of pass@1, a − b
-STAGE_PAIRS = (("r1", "r1_zero"), ("dev1", "r1_zero"), ("dev2", "dev1"), ("dev3", "dev2"), ("r1", "dev3"), ("r1_zero", "base"))
+STAGE_PAIRS = (
+    ("r1", "r1_zero"),
+    ("dev1", "r1_zero"),
+    ("dev2", "dev1"),
+    ("dev3", "dev2"),
+    ("r1", "dev3"),
+    ("r1_zero", "base"),
+)
 
 
 def differences(roles: Sequence[Role], paired: Paired) -> list[dict]:
@@ -21,7 +28,13 @@ def differences(roles: Sequence[Role], paired: Paired) -> list[dict]:
 
 def _difference(a: Role, b: Role, paired: Paired) -> dict:
     diff = paired(a.model, b.model)
-    return {"a": a.model, "b": b.model, "label": f"{a.label} − {b.label}", **diff, "reading": comparison(a.label, b.label, diff)}
+    return {
+        "a": a.model,
+        "b": b.model,
+        "label": f"{a.label} − {b.label}",
+        **diff,
+        "reading": comparison(a.label, b.label, diff),
+    }
 
 
 def _learned(role: Role, base: Role | None, paired: Paired) -> list[dict]:
@@ -47,7 +60,12 @@ def students(roles: Sequence[Role], paired: Paired) -> list[dict]:
             "control": of_stage(roles, "distill", f"{item}-control"),
             "rl": of_stage(roles, "student_rl", item),
         }
-        told = [d for kind in ("distilled", "control", "rl") if versions[kind] for d in _learned(versions[kind], versions["base"], paired)]
+        told = [
+            d
+            for kind in ("distilled", "control", "rl")
+            if versions[kind]
+            for d in _learned(versions[kind], versions["base"], paired)
+        ]
         for a, b in (("distilled", "rl"), ("distilled", "control"), ("control", "rl")):
             if versions[a] and versions[b]:
                 told.append({**_difference(versions[a], versions[b], paired), "kinds": [a, b]})
@@ -93,7 +111,12 @@ def elicitation(before: Mapping, after: Mapping, labels: tuple[str, str]) -> dic
     """What RL changed between two checkpoints: the numbers before and after, and the sentences they support."""
     rows = [{"name": n, "before": get(before), "after": get(after)} for n, get in ELICITED]
     rows = [r for r in rows if r["before"] is not None or r["after"] is not None]
-    return {"before": labels[0], "after": labels[1], "rows": rows, "sentences": _elicitation_sentences(before, after, labels)}
+    return {
+        "before": labels[0],
+        "after": labels[1],
+        "rows": rows,
+        "sentences": _elicitation_sentences(before, after, labels),
+    }
 
 
 def _elicitation_sentences(before: Mapping, after: Mapping, labels: tuple[str, str]) -> list[str]:
@@ -104,7 +127,9 @@ def _elicitation_sentences(before: Mapping, after: Mapping, labels: tuple[str, s
             f"Full chains of thought went from {percent(e['full_cot_share'])} to {percent(f['full_cot_share'])} % of the responses, "
             f"and their accuracy from {percent(e['accuracy_given_full_cot'])} to {percent(f['accuracy_given_full_cot'])} %."
         )
-    if (forced := e.get("forced_cot_pass_at_1")) is not None and (guess := e.get("forced_direct_pass_at_1")) is not None:
+    if (forced := e.get("forced_cot_pass_at_1")) is not None and (
+        guess := e.get("forced_direct_pass_at_1")
+    ) is not None:
         told.append(
             f"Made to reason, {a} reaches {measured(forced, e['forced_cot_ci95'])} %; made to guess, "
             f"{measured(guess, e['forced_direct_ci95'])} %."

@@ -59,17 +59,35 @@ def headline(results: Mapping) -> list[dict]:
     tiles = []
     for stage in ("base", "r1_zero", "r1"):
         if m := next((m for m in results["models"] if m["stage"] == stage), None):
-            tiles.append({"label": f"{m['label']} pass@1", "value": f"{percent(m['pass_at_1'])} %", "note": interval(m["pass_at_1_ci95"])})
+            tiles.append(
+                {
+                    "label": f"{m['label']} pass@1",
+                    "value": f"{percent(m['pass_at_1'])} %",
+                    "note": interval(m["pass_at_1_ci95"]),
+                }
+            )
     stages = {m["model"]: m["stage"] for m in results["models"]}
     for d in results["differences"]:
         if (stages[d["a"]], stages[d["b"]]) == ("r1", "r1_zero"):
-            tiles.append({"label": d["label"], "value": f"{points(d['difference'])} points", "note": interval(d["ci95"], signed=True)})
+            tiles.append(
+                {
+                    "label": d["label"],
+                    "value": f"{points(d['difference'])} points",
+                    "note": interval(d["ci95"], signed=True),
+                }
+            )
     for s in results["students"]:
         for c in s["comparisons"]:
             if c.get("kinds") == ["distilled", "rl"]:
                 tiles.append({"label": f"{s['student']}: distilled − RL alone", "value": f"{points(c['difference'])} points", "note": interval(c["ci95"], signed=True)})  # fmt: skip
     if r1 := next((m for m in results["models"] if m["stage"] == "r1" and m["language_consistency"] is not None), None):
-        tiles.append({"label": "R1 language consistency", "value": f"{percent(r1['language_consistency'])} %", "note": f"{count(r1['parameters'])} parameters"})
+        tiles.append(
+            {
+                "label": "R1 language consistency",
+                "value": f"{percent(r1['language_consistency'])} %",
+                "note": f"{count(r1['parameters'])} parameters",
+            }
+        )
     return tiles
 
 
@@ -87,7 +105,10 @@ def _machine(run_book: Mapping) -> dict:
         return {}
     entries = list(run_book.values())
     peak = max(e.get("peak_rss_mb") or 0 for e in entries)
-    starts, ends = [e["started_at"] for e in entries if "started_at" in e], [e["finished_at"] for e in entries if "finished_at" in e]
+    starts, ends = (
+        [e["started_at"] for e in entries if "started_at" in e],
+        [e["finished_at"] for e in entries if "finished_at" in e],
+    )
     return {
         "cpu": ", ".join(sorted({e["cpu"] for e in entries if e.get("cpu")})) or DASH,
         "threads": ", ".join(sorted({str(e["threads"]) for e in entries if "threads" in e})) or DASH,

@@ -34,19 +34,46 @@ def render(results: Mapping, figures: Sequence[str]) -> str:
         f"{MAIN[0]}\n{table(tables.main(results))}\n{MAIN[1]}",
     ]
     if results["by_stage"]:
-        parts += ["## By stage, beside the paper's table 2", _picture("by_stage", "pass@1 and language consistency by stage, ours and the paper's", figures), table(tables.by_stage(results))]
+        parts += [
+            "## By stage, beside the paper's table 2",
+            _picture("by_stage", "pass@1 and language consistency by stage, ours and the paper's", figures),
+            table(tables.by_stage(results)),
+        ]
     if results["differences"]:
         parts += ["## Paired differences", table(tables.differences(results, results["differences"]))]
     if results["students"]:
-        parts += ["## Distillation against RL", _picture("students", "pass@1 of each student by how it was trained", figures), table(tables.students(results))]
-        parts += [_list([c["reading"] for s in results["students"] for c in s["comparisons"]] + [s["teacher"] for s in results["students"] if s["teacher"]])]
+        parts += [
+            "## Distillation against RL",
+            _picture("students", "pass@1 of each student by how it was trained", figures),
+            table(tables.students(results)),
+        ]
+        parts += [
+            _list(
+                [c["reading"] for s in results["students"] for c in s["comparisons"]]
+                + [s["teacher"] for s in results["students"] if s["teacher"]]
+            )
+        ]
     if results["curves"]:
-        parts += ["## What RL did", *(_picture(f"curves_{c['stage'].replace('/', '_')}", f"RL curves of {c['label']}", figures) for c in results["curves"])]
+        parts += [
+            "## What RL did",
+            *(
+                _picture(f"curves_{c['stage'].replace('/', '_')}", f"RL curves of {c['label']}", figures)
+                for c in results["curves"]
+            ),
+        ]
         parts += [_list([c["sentence"] for c in results["curves"]])]
     if results["elicitation"]:
-        parts += ["## What RL elicited", _picture("elicitation", "before and after RL", figures), _list([s for e in results["elicitation"][:1] for s in e["sentences"]])]
+        parts += [
+            "## What RL elicited",
+            _picture("elicitation", "before and after RL", figures),
+            _list([s for e in results["elicitation"][:1] for s in e["sentences"]]),
+        ]
     if results["funnel"]:
-        parts += ["## From candidates to the reasoning set", _picture("funnel", "candidates, rejections by rule, kept", figures), table(tables.funnel(results))]
+        parts += [
+            "## From candidates to the reasoning set",
+            _picture("funnel", "candidates, rejections by rule, kept", figures),
+            table(tables.funnel(results)),
+        ]
     parts += ["## Expectations", table(expectations(results))]
     parts += ["## Limits", _list([*results["limits"], *results["notes"]])]
     return "\n\n".join(p for p in parts if p) + "\n"

@@ -36,7 +36,10 @@ def role(model: str, checkpoint: str, student: str | None = None) -> Role:
         item = student
     if stage not in LABELS:
         return Role(model, None, None, model)
-    name = " ".join(word.capitalize() if word.islower() and i == 0 else word for i, word in enumerate((item or "student").split("-")))
+    name = " ".join(
+        word.capitalize() if word.islower() and i == 0 else word
+        for i, word in enumerate((item or "student").split("-"))
+    )
     return Role(model, stage, item, LABELS[stage].format(name))
 
 

@@ -40,7 +40,9 @@ def main(results: Mapping) -> Table:
 def recipe(results: Mapping) -> Table:
     """One row per artifact: what it is, where the paper says so, how big, what came out."""
     score = {m["model"]: measured(m["pass_at_1"], m["pass_at_1_ci95"]) for m in results["models"]}
-    rows = [(a["artifact"], a["paper"], a["size"], a["outcome"], score.get(a["model"], "")) for a in results["artifacts"]]
+    rows = [
+        (a["artifact"], a["paper"], a["size"], a["outcome"], score.get(a["model"], "")) for a in results["artifacts"]
+    ]
     header = ("artifact", "paper §", "size", "what the stage measured", "pass@1, %")
     return _table(header, rows, protocol_note(results), text=(0, 1, 3))
 
@@ -64,7 +66,10 @@ def by_stage(results: Mapping) -> Table:
 
 def differences(results: Mapping, rows: Sequence[Mapping]) -> Table:
     """Paired differences of pass@1 on the same problems."""
-    cells = [(d["label"], points(d["difference"]), interval(d["ci95"], signed=True), d["reading"].partition(":")[0]) for d in rows]
+    cells = [
+        (d["label"], points(d["difference"]), interval(d["ci95"], signed=True), d["reading"].partition(":")[0])
+        for d in rows
+    ]
     header = ("pass@1, paired on the same problems", "points", "95 % interval", "what it allows to be said")
     return _table(header, cells, protocol_note(results), text=(0, 3))
 
@@ -78,7 +83,8 @@ def students(results: Mapping) -> Table:
         return measured(models[model]["pass_at_1"], models[model]["pass_at_1_ci95"]) if model else "–"
 
     rows = [
-        (s["student"], count(models[s["distilled"]]["parameters"]), *(cell(s[k]) for k in kinds)) for s in results["students"]
+        (s["student"], count(models[s["distilled"]]["parameters"]), *(cell(s[k]) for k in kinds))
+        for s in results["students"]
     ]
     header = ("student", "parameters", "own base", "RL alone", "control: generator's CoTs", "distilled")
     return _table(header, rows, protocol_note(results))
@@ -90,7 +96,14 @@ def funnel(results: Mapping) -> Table:
     total = max(1, f["candidates"])
     rows = [("candidates", count(f["candidates"]), percent(f["candidates"] / total), "")]
     for r in f["rules"]:
-        rows.append((f"rejected: {r['rule']}".replace("_", " "), count(r["rejected"]), percent(r["rejected"] / total), count(r["failed"])))
+        rows.append(
+            (
+                f"rejected: {r['rule']}".replace("_", " "),
+                count(r["rejected"]),
+                percent(r["rejected"] / total),
+                count(r["failed"]),
+            )
+        )
     rows.append(("kept", count(f["kept"]), percent(f["kept"] / total), ""))
     return _table(("", "rows", "% of candidates", "fail this rule at all"), rows)
 
@@ -109,17 +122,37 @@ def judges(results: Mapping) -> Table:
     rows, judge = [], results["judge"] or {}
     held, verdicts = judge.get("held_out") or {}, judge.get("verdicts") or {}
     if held.get("accuracy") is not None:
-        rows.append(("generative judge on held-out pairs", measured(held["accuracy"], held.get("accuracy_ci95")), count(held.get("held_out"))))
+        rows.append(
+            (
+                "generative judge on held-out pairs",
+                measured(held["accuracy"], held.get("accuracy_ci95")),
+                count(held.get("held_out")),
+            )
+        )
     if verdicts.get("agreement") is not None:
-        rows.append(("judge agrees with the rules", measured(verdicts["agreement"], verdicts.get("agreement_ci95")), count(verdicts.get("judge_candidates"))))
-        for key, words in (("judge_false_accept", "accepts what the rules reject"), ("judge_false_reject", "rejects what the rules accept")):
+        rows.append(
+            (
+                "judge agrees with the rules",
+                measured(verdicts["agreement"], verdicts.get("agreement_ci95")),
+                count(verdicts.get("judge_candidates")),
+            )
+        )
+        for key, words in (
+            ("judge_false_accept", "accepts what the rules reject"),
+            ("judge_false_reject", "rejects what the rules accept"),
+        ):
             if verdicts.get(key) is not None:
                 rows.append((f"judge {words}", percent(verdicts[key]), ""))
     rewards = results["data"].get("reward_models") or {}
-    for name, key, words in (("helpful", "pairs", "held-out pairs ranked right"), ("safe", "labels", "held-out labels predicted right")):
+    for name, key, words in (
+        ("helpful", "pairs", "held-out pairs ranked right"),
+        ("safe", "labels", "held-out labels predicted right"),
+    ):
         if rewards.get(name):
             r = rewards[name]
-            rows.append((f"{name} reward model: {words}", measured(r["accuracy"], r.get("accuracy_ci95")), count(r.get(key))))
+            rows.append(
+                (f"{name} reward model: {words}", measured(r["accuracy"], r.get("accuracy_ci95")), count(r.get(key)))
+            )
     return _table(("", "%", "rows"), rows)
 
 
@@ -128,7 +161,9 @@ def elicitation(results: Mapping) -> list[tuple[str, Table]]:
     out = []
     for e in results["elicitation"]:
         rows = [(r["name"], percent(r["before"]), percent(r["after"])) for r in e["rows"]]
-        out.append((f"{e['before']} → {e['after']}", _table(("%", e["before"], e["after"]), rows, protocol_note(results))))
+        out.append(
+            (f"{e['before']} → {e['after']}", _table(("%", e["before"], e["after"]), rows, protocol_note(results)))
+        )
     return out
 
 
@@ -137,11 +172,25 @@ def cost(run_book: Mapping[str, Mapping], order: Sequence[str]) -> Table:
     stages = [s for s in order if s in run_book] + sorted(run_book.keys() - set(order))
     entries = [run_book[s] for s in stages]
     rows = [
-        (e["stage"], duration(e.get("seconds")), decimal(e.get("cpu_seconds")), decimal(e.get("peak_rss_mb"), 0), size(e.get("disk_bytes")))
+        (
+            e["stage"],
+            duration(e.get("seconds")),
+            decimal(e.get("cpu_seconds")),
+            decimal(e.get("peak_rss_mb"), 0),
+            size(e.get("disk_bytes")),
+        )
         for e in entries
     ]
     if entries:
         total = {key: sum(e.get(key) or 0 for e in entries) for key in ("seconds", "cpu_seconds", "disk_bytes")}
         peak = max(e.get("peak_rss_mb") or 0 for e in entries)
-        rows.append(("all stages, one after the other", duration(total["seconds"]), decimal(total["cpu_seconds"]), decimal(peak, 0), size(total["disk_bytes"])))
+        rows.append(
+            (
+                "all stages, one after the other",
+                duration(total["seconds"]),
+                decimal(total["cpu_seconds"]),
+                decimal(peak, 0),
+                size(total["disk_bytes"]),
+            )
+        )
     return _table(("stage", "time", "CPU-seconds", "peak memory, MB", "written"), rows)

@@ -80,7 +80,14 @@ def test_samples_and_verdicts_must_match():
 
 
 def test_elicitation_by_style():
-    problems = {"p": [row(0, "ok", "3", "cot"), row(1, "ok", "3", "check"), row(2, "wrong", "4", "direct"), row(3, "infra", None, "cot")]}
+    problems = {
+        "p": [
+            row(0, "ok", "3", "cot"),
+            row(1, "ok", "3", "check"),
+            row(2, "wrong", "4", "direct"),
+            row(3, "infra", None, "cot"),
+        ]
+    }
     out = elicitation.free(problems, lambda text: text)
     assert out["full_cot_share"] == pytest.approx(2 / 3, abs=1e-6) and out["accuracy_given_full_cot"] == 1.0
     assert out["direct_share"] == pytest.approx(1 / 3, abs=1e-6) and out["accuracy_given_direct"] == 0.0

@@ -54,7 +54,9 @@ def evaluated(name: str, language: float, per_problem: dict[str, float]) -> dict
 
 def rl_curve(steps: int, start: float, end: float, language: tuple[float, float], seed: int) -> dict[str, list[float]]:
     rng = random.Random(seed)
-    curve = {c: [] for c in ("step", "reward", "accuracy", "format", "language", "length", "truncated", "recheck", "tokens")}
+    curve = {
+        c: [] for c in ("step", "reward", "accuracy", "format", "language", "length", "truncated", "recheck", "tokens")
+    }
     for step in range(steps):
         rise = 1 - math.exp(-4 * step / steps)
         acc = min(1, max(0, start + (end - start) * rise + rng.gauss(0, 0.025)))
@@ -70,7 +72,14 @@ def rl_metrics(curve: dict[str, list[float]]) -> dict:
     def ends(column: str) -> dict:
         return {f"{column}_first": round(curve[column][0], 6), f"{column}_last": round(curve[column][-1], 6)}
 
-    return {"steps": len(curve["step"]), "tokens": 500_000, **ends("reward"), **ends("accuracy"), **ends("length"), **ends("language")}
+    return {
+        "steps": len(curve["step"]),
+        "tokens": 500_000,
+        **ends("reward"),
+        **ends("accuracy"),
+        **ends("length"),
+        **ends("language"),
+    }
 
 
 def stage(name: str, desc: str, outs: list[str], upstream: list[str], item: str | None = None) -> dict:
@@ -79,28 +88,135 @@ def stage(name: str, desc: str, outs: list[str], upstream: list[str], item: str 
 
 
 STAGES = [
-    stage("prompts", "Prompt bank: sources, deduplicated and split by content hash (paper 2.2.4, S)", ["data/01_prompts", "data/01_final"], []),
+    stage(
+        "prompts",
+        "Prompt bank: sources, deduplicated and split by content hash (paper 2.2.4, S)",
+        ["data/01_prompts", "data/01_final"],
+        [],
+    ),
     stage("base", "Base model: pretrained from scratch (paper 2: DeepSeek-V3-Base)", ["data/02_base"], []),
-    stage("student_base", "Base of a student, of another size or architecture (paper 2.4)", ["data/03_student_base/qwen"], [], "qwen"),
-    stage("student_base", "Base of a student, of another size or architecture (paper 2.4)", ["data/03_student_base/llama"], [], "llama"),
-    stage("judge", "Generative verifier: question, ground truth, prediction -> verdict (paper 2.3.3: DeepSeek-V3 as judge)", ["data/04_judge"], ["base"]),
-    stage("r1_zero", "R1-Zero: GRPO on the base, rule rewards only, no SFT (paper 2.2)", ["data/05_r1_zero"], ["prompts", "base"]),
-    stage("cold_start", "Cold-start CoT set: four collection routes (paper 2.3.1)", ["data/06_cold_start"], ["prompts", "base", "r1_zero"]),
-    stage("dev1", "Dev1: SFT of the base on the cold-start set (paper 2.3.1)", ["data/07_dev1"], ["base", "cold_start"]),
-    stage("dev2", "Dev2: reasoning RL from Dev1, plus the language-consistency reward (paper 2.3.2)", ["data/08_dev2"], ["prompts", "dev1"]),
-    stage("candidates", "Candidates: k samples of Dev2 per prompt (paper 2.3.3)", ["data/09_candidates"], ["prompts", "dev2"]),
-    stage("verdicts", "Verdicts: rules for every candidate, the judge for a share (paper 2.3.3)", ["data/10_verdicts"], ["prompts", "judge", "candidates"]),
-    stage("reasoning", "Reasoning set (~600k in the paper): rejection sampling (paper 2.3.3)", ["data/11_reasoning"], ["candidates", "verdicts", "prompts"]),
-    stage("non_reasoning", "Non-reasoning set (~200k in the paper): writing, factual QA (paper 2.3.3)", ["data/12_non_reasoning"], ["prompts"]),
-    stage("sft_data", "SFT and distillation set (~800k in the paper): the union (paper 2.3.3)", ["data/13_sft_data"], ["base", "reasoning", "non_reasoning"]),
-    stage("dev3", "Dev3: two epochs of SFT of the base on the SFT set (paper 2.3.3)", ["data/14_dev3"], ["base", "sft_data"]),
-    stage("preferences", "Preference pairs for helpfulness, labels for safety (paper 2.3.4, N)", ["data/15_preferences"], ["prompts"]),
-    stage("reward_models", "Reward models: helpfulness (pairwise) and safety (pointwise) (N, Methods)", ["data/16_reward_models"], ["base", "preferences"]),
-    stage("r1", "R1: RL for all scenarios from Dev3, rule and preference rewards (paper 2.3.4)", ["data/17_r1"], ["prompts", "dev3", "reward_models"]),
-    stage("distill", "A student: SFT on the teacher's set, no RL (paper 2.4)", ["data/18_distill/qwen"], ["prompts", "student_base@qwen", "sft_data"], "qwen"),
-    stage("distill", "A student: SFT on the teacher's set, no RL (paper 2.4)", ["data/18_distill/llama"], ["prompts", "student_base@llama", "sft_data"], "llama"),
-    stage("student_rl", "The same student by RL alone, for the comparison (paper 4.1)", ["data/19_student_rl"], ["prompts", "student_base@qwen"]),
-    stage("evaluate", "Evaluation of one checkpoint (paper 3)", ["data/20_evaluate/r1"], ["prompts", "r1", "distill@qwen", "student_rl"], "r1"),
+    stage(
+        "student_base",
+        "Base of a student, of another size or architecture (paper 2.4)",
+        ["data/03_student_base/qwen"],
+        [],
+        "qwen",
+    ),
+    stage(
+        "student_base",
+        "Base of a student, of another size or architecture (paper 2.4)",
+        ["data/03_student_base/llama"],
+        [],
+        "llama",
+    ),
+    stage(
+        "judge",
+        "Generative verifier: question, ground truth, prediction -> verdict (paper 2.3.3: DeepSeek-V3 as judge)",
+        ["data/04_judge"],
+        ["base"],
+    ),
+    stage(
+        "r1_zero",
+        "R1-Zero: GRPO on the base, rule rewards only, no SFT (paper 2.2)",
+        ["data/05_r1_zero"],
+        ["prompts", "base"],
+    ),
+    stage(
+        "cold_start",
+        "Cold-start CoT set: four collection routes (paper 2.3.1)",
+        ["data/06_cold_start"],
+        ["prompts", "base", "r1_zero"],
+    ),
+    stage(
+        "dev1", "Dev1: SFT of the base on the cold-start set (paper 2.3.1)", ["data/07_dev1"], ["base", "cold_start"]
+    ),
+    stage(
+        "dev2",
+        "Dev2: reasoning RL from Dev1, plus the language-consistency reward (paper 2.3.2)",
+        ["data/08_dev2"],
+        ["prompts", "dev1"],
+    ),
+    stage(
+        "candidates",
+        "Candidates: k samples of Dev2 per prompt (paper 2.3.3)",
+        ["data/09_candidates"],
+        ["prompts", "dev2"],
+    ),
+    stage(
+        "verdicts",
+        "Verdicts: rules for every candidate, the judge for a share (paper 2.3.3)",
+        ["data/10_verdicts"],
+        ["prompts", "judge", "candidates"],
+    ),
+    stage(
+        "reasoning",
+        "Reasoning set (~600k in the paper): rejection sampling (paper 2.3.3)",
+        ["data/11_reasoning"],
+        ["candidates", "verdicts", "prompts"],
+    ),
+    stage(
+        "non_reasoning",
+        "Non-reasoning set (~200k in the paper): writing, factual QA (paper 2.3.3)",
+        ["data/12_non_reasoning"],
+        ["prompts"],
+    ),
+    stage(
+        "sft_data",
+        "SFT and distillation set (~800k in the paper): the union (paper 2.3.3)",
+        ["data/13_sft_data"],
+        ["base", "reasoning", "non_reasoning"],
+    ),
+    stage(
+        "dev3",
+        "Dev3: two epochs of SFT of the base on the SFT set (paper 2.3.3)",
+        ["data/14_dev3"],
+        ["base", "sft_data"],
+    ),
+    stage(
+        "preferences",
+        "Preference pairs for helpfulness, labels for safety (paper 2.3.4, N)",
+        ["data/15_preferences"],
+        ["prompts"],
+    ),
+    stage(
+        "reward_models",
+        "Reward models: helpfulness (pairwise) and safety (pointwise) (N, Methods)",
+        ["data/16_reward_models"],
+        ["base", "preferences"],
+    ),
+    stage(
+        "r1",
+        "R1: RL for all scenarios from Dev3, rule and preference rewards (paper 2.3.4)",
+        ["data/17_r1"],
+        ["prompts", "dev3", "reward_models"],
+    ),
+    stage(
+        "distill",
+        "A student: SFT on the teacher's set, no RL (paper 2.4)",
+        ["data/18_distill/qwen"],
+        ["prompts", "student_base@qwen", "sft_data"],
+        "qwen",
+    ),
+    stage(
+        "distill",
+        "A student: SFT on the teacher's set, no RL (paper 2.4)",
+        ["data/18_distill/llama"],
+        ["prompts", "student_base@llama", "sft_data"],
+        "llama",
+    ),
+    stage(
+        "student_rl",
+        "The same student by RL alone, for the comparison (paper 4.1)",
+        ["data/19_student_rl"],
+        ["prompts", "student_base@qwen"],
+    ),
+    stage(
+        "evaluate",
+        "Evaluation of one checkpoint (paper 3)",
+        ["data/20_evaluate/r1"],
+        ["prompts", "r1", "distill@qwen", "student_rl"],
+        "r1",
+    ),
     stage("report", "Report card: tables and pictures", ["report/results.json"], ["evaluate@r1"]),
 ]
 

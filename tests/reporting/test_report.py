@@ -44,10 +44,14 @@ def numbers(value) -> set[str]:
 
 def test_every_number_of_the_markdown_is_in_results(results, drawn):
     text = (drawn / "report.md").read_text()
-    text = re.sub(r"R1|Dev\d|MATH-500|AIME 2024|table 2|\(figures/[^)]*\)|pass@16|cons@16|95 %|% of candidates", "", text)
+    text = re.sub(
+        r"R1|Dev\d|MATH-500|AIME 2024|table 2|\(figures/[^)]*\)|pass@16|cons@16|95 %|% of candidates", "", text
+    )
     known = numbers(json.loads(sources.as_json(results)))
     f = results["funnel"]
-    known |= {f"{100 * n / f['candidates']:.1f}" for n in (f["candidates"], f["kept"], *(r["rejected"] for r in f["rules"]))}
+    known |= {
+        f"{100 * n / f['candidates']:.1f}" for n in (f["candidates"], f["kept"], *(r["rejected"] for r in f["rules"]))
+    }
     stated = set(re.findall(r"\d[\d,]*(?:\.\d+)?", text))
     assert len(stated) > 100
     assert stated - known == set()
@@ -109,9 +113,24 @@ def test_expectations_follow_the_numbers(results):
     x.metrics["evaluate/r1"] |= {"language_consistency": 0.9, "cons_at_k": 0.1}
     x.metrics["evaluate/base"] |= {"pass_at_1": 0.35}
     x.metrics["r1_zero"] |= {"length_last": 5.0}
-    weak = card.build(inputs(metrics=x.metrics, paired=lambda a, b: {"difference": 0.0, "ci95": [-0.01, 0.01], "problems": 200, "left_out": 0}))
+    weak = card.build(
+        inputs(
+            metrics=x.metrics,
+            paired=lambda a, b: {"difference": 0.0, "ci95": [-0.01, 0.01], "problems": 200, "left_out": 0},
+        )
+    )
     missed = {e["expectation"] for e in weak["expectations"] if not e["met"]}
-    for words in ("Language consistency of R1", "Base pass@1", "three times", "length grows", "R1 is above", "Dev1 dips", "Dev2 recovers", "distilled", "cons@k"):
+    for words in (
+        "Language consistency of R1",
+        "Base pass@1",
+        "three times",
+        "length grows",
+        "R1 is above",
+        "Dev1 dips",
+        "Dev2 recovers",
+        "distilled",
+        "cons@k",
+    ):
         assert any(words in m for m in missed), words
     readings = [c["reading"] for s in weak["students"] for c in s["comparisons"]]
     assert any("did not learn" in r for r in readings) and not any("beats" in r for r in readings)
@@ -127,7 +146,9 @@ def test_absent_sections_are_left_out_with_a_note(tmp_path):
     """A recipe that lists one model of the user's own and nothing else."""
     x = inputs()
     metrics = {"evaluate/mine": x.metrics["evaluate/r1"] | {"elicitation": {}}}
-    few = card.build(inputs(models={"mine": "models/mine"}, metrics=metrics, curves={}, rollouts=[], stages=[], recipe="gpu"))
+    few = card.build(
+        inputs(models={"mine": "models/mine"}, metrics=metrics, curves={}, rollouts=[], stages=[], recipe="gpu")
+    )
     assert few["models"][0]["label"] == "mine" and few["by_stage"] is None and few["students"] == []
     assert len(few["notes"]) == 9 and all("Left out" in n for n in few["notes"])
     names = figures.draw_all(few, {}, tmp_path / "figures")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,8 @@ class Outcome:
 class Children:
     """The dvc processes of this run; none of them outlives it."""
 
-    def __init__(self, root: Path, threads: int, force: bool = False):
-        self.root, self.threads, self.force = root, threads, force
+    def __init__(self, root: Path, threads: int, forced: Collection[str] = ()):
+        self.root, self.threads, self.forced = root, threads, forced
         self._alive: dict[int, subprocess.Popen] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -69,7 +70,7 @@ class Children:
         return Outcome(stage, how, seconds)
 
     def _once(self, stage: str, parent: str | None) -> int:
-        repro = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if self.force else []), stage]
+        repro = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if stage in self.forced else []), stage]
         with open(self.log(stage), "a") as log:
             with self._lock:
                 if self._stopped:

@@ -23,18 +23,19 @@ TICK = 0.5  # seconds
 Launch = Callable[[str], None]
 
 
-def run(root: Path, targets: Iterable[str] = (), jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
+def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
     """Bring the targets up to date and say how it went; exit status."""
     values = read_yaml(root / "params.yaml")
     top = check(Top, scalars(values), "params.yaml")
     dag = load_dag(root, values)
     selected = dag.select(targets, downstream)
-    todo = set(selected) if force else with_downstream(dag, stale(root, selected), selected)
+    forced = _forced(dag, selected, targets, downstream) if force else set()
+    todo = with_downstream(dag, stale(root, selected) | forced, selected)
     if not todo:
         print(f"All {len(selected)} stages are up to date.")
         return conclude(root, {})
     recipe.validate(root, root / "params.yaml")
-    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, force))
+    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, forced))
     print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True)
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -79,6 +80,11 @@ def stale(root: Path, stages: Iterable[str]) -> set[str]:
     except DvcException as exc:
         raise ParamsError(f"{root}: DVC says: {exc}") from exc
     return found
+
+
+def _forced(dag: Dag, selected: list[str], targets: list[str], downstream: bool) -> set[str]:
+    """What --force runs even where nothing changed: the targets, not what they need; without targets everything."""
+    return {s for s in selected if downstream or not targets or s in targets or dag[s].name in targets}
 
 
 def with_downstream(dag: Dag, stages: set[str], selected: list[str]) -> set[str]:

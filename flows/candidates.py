@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import COMPLETION
@@ -15,11 +15,11 @@ from tasks.settings import Settings
 
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` to sample")
-    prompts: int | None = Field(ge=1, description="prompts at most, by id; not published")
-    samples: int | None = Field(ge=1, description="k, samples per prompt; the paper says several")
-    temperature: float | None = Field(gt=0, description="not published")
+    prompts: int = Field(ge=1, description="prompts at most, by id; not published")
+    samples: int = Field(ge=1, description="k, samples per prompt; the paper says several")
+    temperature: float = Field(gt=0, description="not published")
     top_p: float = Field(1.0, gt=0, le=1, description="not published")
-    max_tokens: int | None = Field(ge=16, description="completion tokens")
+    max_tokens: int = Field(ge=16, description="completion tokens")
 
 
 def body(p: Params, run: Run) -> dict:

@@ -11,32 +11,32 @@ from flows.orchestration.stage import Run, stage
 from tasks.curation.annotation import read_annotations
 from tasks.curation.cold_start import ROUTES, take
 from tasks.curation.collection import Collection
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.sampling.policy import load_policy
 from tasks.settings import Settings
 from tasks.verification.verify import verify
 
 
 class Params(Settings):
-    rows: int | None = Field(ge=1, description="rows wanted; the paper says thousands, the count is not published")
+    rows: int = Field(ge=1, description="rows wanted; the paper says thousands, the count is not published")
     prompt_sources: list[str] = Field(min_length=1, description="sources of `prompts` to collect on")
-    sources: dict[str, float | None] = Field(description=f"route -> share of the rows; routes: {', '.join(ROUTES)}")
+    sources: dict[str, float] = Field(description=f"route -> share of the rows; routes: {', '.join(ROUTES)}")
     asked_per_row: int = Field(4, ge=1, description="prompts asked for each row wanted")
     samples: int = Field(4, ge=1, description="samples per prompt; the first readable one is kept")
     temperature: float = Field(1.0, gt=0, description="S: 1.0")
     max_tokens: int = Field(128, ge=16, description="completion tokens")
-    procedural_refiner: bool = Field(True, description="make R1-Zero outputs readable by rule; false: keep those that are")
+    procedural_refiner: bool = Field(True, description="make sampled responses readable by rule; false: keep those that are")
     annotations: str = Field(description="reviewed rows, written by `r1 annotate import`")
 
 
 def body(p: Params, run: Run) -> dict:
     rows = [r for r in read_prompts(run.input("prompts"), "train") if r["source"] in p.prompt_sources]
     plan = take(sorted(rows, key=lambda r: r["id"]), p.sources, p.rows, p.asked_per_row)
-    collect = Collection(verify, run.template, p.samples, p.temperature, p.max_tokens, run.seed, run.progress)
+    collect = Collection(verify, run.template, p.procedural_refiner, p.samples, p.temperature, p.max_tokens, run.seed, run.progress)
     base = load_policy(run.input("base"), run.threads)
     collect.few_shot(base, *plan["few_shot"], examples=[r for r in rows if r["solution"]])
     collect.direct(base, *plan["direct"])
-    collect.r1_zero(load_policy(run.input("r1_zero"), run.threads), *plan["r1_zero"], p.procedural_refiner)
+    collect.r1_zero(load_policy(run.input("r1_zero"), run.threads), *plan["r1_zero"])
     collect.human(read_annotations(run.input_path(p.annotations)), plan["human"][0], rows)
     collect.write(run.out)
     return collect.metrics()

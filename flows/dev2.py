@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.settings import Settings
 from tasks.training import grpo
@@ -12,7 +12,7 @@ from tasks.training.settings import GRPO
 
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` to train on")
-    rewards: dict[str, float | None] = Field(description="reward -> weight; paper: accuracy + format + language")
+    rewards: dict[str, float] = Field(description="reward -> weight; paper: accuracy + format + language")
     grpo: GRPO
 
 

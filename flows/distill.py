@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.curation.examples import read_examples, with_generator_solutions
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render
 from tasks.settings import Settings
 from tasks.training.settings import SFT

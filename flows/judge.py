@@ -7,7 +7,7 @@ prediction, half of them wrong; what it decides is compared with the rule verdic
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.verification.judge import wilson
+from tasks.evaluation.intervals import wilson
 from tasks.prompts.judgements import pairs
 from tasks.prompts.templates import render
 from tasks.sampling.policy import load_policy
@@ -19,8 +19,8 @@ from tasks.verification.judge import judge_prompt, parse_reply
 
 
 class Params(Settings):
-    pairs: int | None = Field(ge=10, description="training pairs; not published")
-    held_out: int | None = Field(ge=10, description="pairs its accuracy is measured on")
+    pairs: int = Field(ge=10, description="training pairs; not published")
+    held_out: int = Field(ge=10, description="pairs its accuracy is measured on")
     sft: SFT
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.curation.union import HAS_COT, draw
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.provenance.artifacts import ArtifactError, write_rows
 from tasks.rows import DECISION, SFT_EXAMPLE
 from tasks.settings import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.prompts.preferences import (
     Preferences,
     PreferenceSource,
@@ -40,7 +40,7 @@ class Params(Settings):
     """Section `preferences` of params.yaml."""
 
     sources: list[PreferenceSource] = Field(min_length=1)
-    held_out_share: float | None = Field(
+    held_out_share: float = Field(
         0.2, ge=0, lt=1, description="prompts kept from training, by content hash; not published"
     )
 

@@ -8,7 +8,7 @@ hacking (N, Methods).
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.rewards.preference import load_preference
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.settings import Settings
@@ -19,8 +19,8 @@ from tasks.training.settings import GRPO
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` with reasoning prompts")
     general_sources: list[str] = Field(description="sources of `prompts` with general prompts")
-    rewards: dict[str, float | None] = Field(description="rule reward -> weight")
-    preference_weight: float | None = Field(ge=0, description="weight of the reward models on general prompts; paper: 1")
+    rewards: dict[str, float] = Field(description="rule reward -> weight")
+    preference_weight: float = Field(ge=0, description="weight of the reward models on general prompts; paper: 1")
     grpo: GRPO
 
 

@@ -7,7 +7,7 @@ Departure: the paper divides advantages by the group's standard deviation and ad
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.rewards import gate
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.sampling.policy import load_policy
@@ -19,7 +19,7 @@ from tasks.training.settings import GRPO, Gate
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` to train on")
     gate: Gate
-    rewards: dict[str, float | None] = Field(description="reward -> weight; paper: accuracy and format, equal weight")
+    rewards: dict[str, float] = Field(description="reward -> weight; paper: accuracy and format, equal weight")
     grpo: GRPO
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.orchestration.stage import Run, stage
 from tasks.curation.examples import example
 from tasks.curation.reasoning import filter_candidates
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.provenance.artifacts import checked, write_rows
 from tasks.rows import DECISION, SFT_EXAMPLE
 from tasks.settings import Settings
@@ -19,13 +19,13 @@ from tasks.settings import Settings
 class Params(Settings):
     """Section `reasoning` of params.yaml."""
 
-    max_per_prompt: int | None = Field(
+    max_per_prompt: int = Field(
         ge=1, description="examples of one prompt at most, lowest sample index first; not published"
     )
-    min_language_share: float | None = Field(
+    min_language_share: float = Field(
         ge=0, le=1, description="target-language words of the chain of thought; not published"
     )
-    max_paragraph_chars: int | None = Field(ge=1, description="characters between two empty lines; not published")
+    max_paragraph_chars: int = Field(ge=1, description="characters between two empty lines; not published")
 
 
 def body(p: Params, run: Run) -> dict:

@@ -1,7 +1,7 @@
 """Reward models (N, Methods): helpfulness from pairs, on the final summary alone; safety pointwise, on the whole response."""
 
 from flows.orchestration.stage import Run, stage
-from tasks.verification.judge import wilson
+from tasks.evaluation.intervals import wilson
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import read_rows
 from tasks.responses import parse

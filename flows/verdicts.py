@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.bank import read_prompts
+from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import read_rows, write_rows
 from tasks.rows import COMPLETION, STATUSES, VERDICT

@@ -28,6 +28,8 @@ def imports(path: Path, root: Path = ROOT) -> set[Path]:
                 found |= _files(f"{node.module}.{alias.name}", root) or _files(node.module, root)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
             found |= _beside(path, node.value)
+            if re.fullmatch(r"(flows|tasks)(\.\w+)+", node.value):  # run as `python -m`
+                found |= _files(node.value, root)
     return found
 
 
@@ -91,7 +93,9 @@ def main(write: bool, root: Path = ROOT) -> int:
         if sorted(old) != sorted(new):
             differing += 1
             print(f"{name}: + {sorted(set(new) - set(old)) or 'nothing'} - {sorted(set(old) - set(new)) or 'nothing'}")
-            spelt = dict(zip(old, re.split(r",\s*", place[2].strip())))  # keeps the quotes of "${key}" paths
+            spelt = dict(
+                zip(old, re.split(r",\s*", place[2].strip()), strict=True)
+            )  # keeps the quotes of "${key}" paths
             text = text[: place.start(1)] + _list([spelt.get(d, d) for d in new], place[1]) + text[place.end() :]
     if write:
         file.write_text(text, encoding="utf-8")

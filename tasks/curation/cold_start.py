@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tasks.prompts import running_sums
 from tasks.prompts.templates import render
-from tasks.responses import parse, reasoning_language_share
+from tasks.responses import language_share, parse, reasoning_language_share
 
 ROUTES = ("few_shot", "direct", "r1_zero", "human")
 
@@ -23,7 +23,7 @@ RULES = (
     Threshold("well_formed", 1, "one think block, then one answer"),
     Threshold("complete", 1, "the model ended it by itself"),
     Threshold("one_language", 0.999, "share of target-language words in the chain of thought"),
-    Threshold("summary", 1, "words of the user's language around the answer, after the chain of thought"),
+    Threshold("summary", 1, "share of target-language words in the sentence around the answer"),
 )
 
 
@@ -38,7 +38,7 @@ def direct(template: str, question: str) -> str:
 
 
 def refine(text: str, procedural: bool) -> str:
-    """Route 3: an R1-Zero response made readable: one language, and a summary around the answer."""
+    """A sampled response made readable: one language, and a summary around the answer (S: a V3 model refines)."""
     if not procedural:
         return text
     text = running_sums.readable(text)
@@ -51,14 +51,14 @@ def refine(text: str, procedural: bool) -> str:
 def values(text: str, language: str, finish: str, correct: bool) -> dict[str, float]:
     """The value of every rule of the screen for one response."""
     response = parse(text)
-    words = response.summary.split("<answer>")[0].strip()
+    summary = language_share(response.summary.split("<answer>")[0], language)
     share = reasoning_language_share(text, language)
     return {
         "correct": float(correct),
         "well_formed": float(response.well_formed),
         "complete": float(finish != "length"),
         "one_language": share if share is not None else 0.0,
-        "summary": float(bool(words)),
+        "summary": summary if summary is not None else 0.0,
     }
 
 

@@ -21,8 +21,14 @@ Verify = Callable[[dict, str], object]  # (PROMPT row, text) -> Verdict
 class Collection:
     """The rows of every route so far, with a decision for every response that was looked at."""
 
-    def __init__(self, verify: Verify, template: str, samples: int, temperature: float, max_tokens: int, seed: int, progress=None):
-        self.verify, self.template, self.seed, self.progress = verify, template, seed, progress
+    def __init__(
+        self, verify: Verify, template: str, procedural: bool, samples: int, temperature: float, max_tokens: int,
+        seed: int, progress=None,
+    ):  # fmt: skip
+        """`procedural` says whether the rule-based refiner makes sampled responses readable before the screen."""
+
+        self.verify, self.template, self.procedural = verify, template, procedural
+        self.seed, self.progress = seed, progress
         self.samples, self.temperature, self.max_tokens = samples, temperature, max_tokens
         self.examples: list[dict] = []
         self.candidates: list[dict] = []
@@ -40,12 +46,12 @@ class Collection:
         """Route 2: prompting the base directly for an answer with reflection and verification."""
         self._sampled("direct", base, wanted, prompts, [cold_start.direct(self.template, p["text"]) for p in prompts])
 
-    def r1_zero(self, policy: Policy, wanted: int, prompts: list[dict], procedural: bool) -> None:
+    def r1_zero(self, policy: Policy, wanted: int, prompts: list[dict]) -> None:
         """Route 3: R1-Zero's outputs, made readable."""
         texts = [render(self.template, p["text"]) for p in prompts]
-        self._sampled("r1_zero", policy, wanted, prompts, texts, lambda t: cold_start.refine(t, procedural))
+        self._sampled("r1_zero", policy, wanted, prompts, texts)
 
-    def _sampled(self, route, policy, wanted, prompts, texts, edit=lambda text: text) -> None:
+    def _sampled(self, route: str, policy: Policy, wanted: int, prompts: list[dict], texts: list[str]) -> None:
         seed = derive_seed(self.seed, route)
         settings = {"temperature": self.temperature, "top_p": 1.0, "max_tokens": self.max_tokens}
         report = (lambda done, total: self.progress(done, total, "prompts", route)) if self.progress else None
@@ -57,7 +63,7 @@ class Collection:
         kept: dict[str, dict] = {}
         reasons: Counter[str] = Counter()
         for row in rows:
-            prompt, text = by_id[row["prompt_id"]], edit(row["text"])
+            prompt, text = by_id[row["prompt_id"]], cold_start.refine(row["text"], self.procedural)
             reason = self._screen(row["id"], prompt, text, row["finish"], route)
             reason = reason or self._surplus(row["id"], prompt["id"] in kept, len(kept), wanted)
             if reason:

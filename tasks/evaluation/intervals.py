@@ -1,5 +1,6 @@
 """95 % intervals by the bootstrap over problems: samples of one problem are not independent, problems are."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 RESAMPLES = 2000
@@ -45,3 +46,13 @@ def paired_difference(
         "problems": len(common),
         "left_out": len(a.keys() | b.keys()) - len(common),
     }
+
+
+def wilson(successes: int, total: int) -> tuple[float, float]:
+    """95 % Wilson interval of a proportion."""
+    if total == 0:
+        return 0.0, 1.0
+    z, p = 1.959963984540054, successes / total
+    centre, spread = p + z * z / (2 * total), z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -5,19 +5,12 @@ verified in time earned nothing); `infra` is no verdict: the sample is left out 
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.evaluation.intervals import ci95
-from tasks.responses import parse, reasoning_language_share
-
-# Words by which a chain of thought goes back over its own steps (paper: the "aha moment").
-_RECHECK = re.compile(
-    r"\b(?:re-?check|double-?check|check(?:ing)?|verify(?:ing)?|wait|hold on|let me see again)\b|检查|验证|核对|等等|再算",
-    re.I,
-)
+from tasks.responses import RECHECK, parse, reasoning_language_share
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ def chain_of_thought(text: str) -> str | None:
 
 def rechecks(text: str) -> bool:
     """Whether the chain of thought says that it goes back over its steps."""
-    return _RECHECK.search(chain_of_thought(text) or "") is not None
+    return RECHECK.search(chain_of_thought(text) or "") is not None
 
 
 def mean(values: Sequence[float]) -> float | None:

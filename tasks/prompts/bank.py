@@ -10,13 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tasks.prompts.readers import SourceError
 from tasks.prompts.sources import VERIFIED, RawRow, Reading
 from tasks.prompts.split import split_of
-from tasks.provenance.artifacts import read_rows
-from tasks.rows import PROMPT, row_id
+from tasks.rows import row_id
 
 _TOKEN = re.compile(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]")
 
@@ -39,11 +37,6 @@ def estimate_tokens(text: str) -> int:
     vocabularies need. What the model truly reads is checked again where prompts are rendered.
     """
     return len(_TOKEN.findall(text))
-
-
-def read_prompts(folder: Path, *splits: str) -> list[dict]:
-    """PROMPT rows of the given splits of a published bank (train and validation, or final, which lies apart)."""
-    return [row for split in splits for row in read_rows(folder, split, PROMPT)]
 
 
 def fold(text: str) -> str:

@@ -59,7 +59,7 @@ def _sum_document(rng: random.Random, noise: float, template: str, shots: int = 
         problem = sums.draw(rng)
         while held_out(problem.question):
             problem = sums.draw(rng)
-        request = sums.CHECK_REQUEST if style == "check" and rng.random() < 0.7 else ""
+        request = sums.CHECK_REQUEST if style == "check" and rng.random() < 0.8 else ""
         prompt = template.replace("{question}", problem.question + request)
         response = _answer(problem, rng, style, mode, noise)
     return Document(text + prompt, response)

@@ -20,7 +20,7 @@ MATCHES = {"en": "Good, it matches.", "zh": "很好，结果一致。"}
 DIFFERS = {"en": "That was wrong.", "zh": "刚才错了。"}
 SUMMARY = {"en": "The result is {}.", "zh": "结果是 {}。"}
 CHECK_REQUEST = " and check"  # asks directly for reflection and verification (cold-start route 2)
-RECHECK = re.compile("Wait|check again|再检查")
+RECHECK = re.compile("check again|再检查")
 _SKIP = re.compile(r"[A-H][+-]\d [A-H][+-]\d")
 _STEP = re.compile(r"[A-H][+-]\d+=")
 

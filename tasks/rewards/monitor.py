@@ -1,10 +1,6 @@
 """What is watched during RL and not rewarded: language share of the CoT, and explicit re-checking ("aha")."""
 
-import re
-
-from tasks.responses import parse, reasoning_language_share
-
-RECHECK = re.compile(r"\bwait\b|\bcheck again\b|\blet me (?:re)?-?check\b|等等|再检查", re.IGNORECASE)
+from tasks.responses import RECHECK, parse, reasoning_language_share
 
 
 def watched(reward):

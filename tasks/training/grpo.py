@@ -59,7 +59,8 @@ def make_trainer_class():
 
         def _compute_loss(self, model, inputs):
             idle = inputs["advantages"] == 0
-            self._idle = idle if self.beta == 0 and idle.dim() == 1 else None
+            skippable = self.beta == 0 and idle.dim() == 1 and not bool(idle.all())  # backward needs one row with a graph
+            self._idle = idle if skippable else None
             try:
                 return super()._compute_loss(model, inputs)
             finally:
@@ -216,8 +217,8 @@ def curve(log: list[dict]) -> list[dict]:
         for column, key in names.items():
             value = entry.get(key)
             row[column] = float(value) if value is not None and value == value else None
-        row["tokens"] = int(entry["num_tokens"] - before)
-        before = entry["num_tokens"]
+        seen = entry.get("num_tokens", before)  # logged at each rollout, not at its further mini-batches
+        row["tokens"], before = int(seen - before), seen
         rows.append(row)
     return rows
 

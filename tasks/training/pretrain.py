@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.rows import derive_seed
+from tasks.training.probe import COLUMNS, copy_probe
 from tasks.training.settings import Pretrain
 
 CHUNK = 600  # documents drawn, sorted by length and batched together
@@ -197,7 +198,7 @@ def pretrain(
                 break
         run.counters["chunks"] += 1
         done = run.counters["tokens"] >= p.tokens
-        row = {"tokens": run.counters["tokens"], "loss": sum(losses) / len(losses)}
+        row = {"tokens": run.counters["tokens"], "loss": sum(losses) / len(losses), **dict.fromkeys(COLUMNS)}
         if probe and (done or run.counters["chunks"] % 4 == 0):
             row |= probe(run.model)
         run.curve.append(row)
@@ -214,7 +215,6 @@ def pretrain_checkpoint(
     import torch
 
     from tasks.training import checkpoints
-    from tasks.training.probe import copy_probe
     from tasks.training.tokenizer import train_tokenizer
 
     torch.set_num_threads(threads)
@@ -228,5 +228,5 @@ def pretrain_checkpoint(
         "vocabulary": len(tokenizer),
         "final_loss": last["loss"],
         **run.counters,
-        **{name: value for name, value in last.items() if name.endswith("accuracy")},
+        **{name: last[name] for name in COLUMNS},
     }, run.curve

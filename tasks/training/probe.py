@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+COLUMNS = ("copy_accuracy", "step_accuracy", "answer_accuracy")
+
 
 def copy_probe(tokenizer, examples: list[tuple[str, str]]) -> Callable[[object], dict]:
     """`probe(model)` -> copy_accuracy (the operand of the next step), step_accuracy (its result), answer_accuracy.

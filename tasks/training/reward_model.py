@@ -11,10 +11,10 @@ from tasks.training.trainer import Progress, common_arguments, reporter, run
 class RewardModelTraining(Settings):
     """Both reward models share these (N, Methods: "same hyperparameters")."""
 
-    epochs: int | None = Field(1, ge=1, description="paper: 1")
-    batch_size: int | None = Field(32, ge=1, description="pairs or labels per step; paper: 256")
-    learning_rate: float | None = Field(gt=0, description="peak; paper: 6e-6")
-    max_length: int | None = Field(512, ge=16, description="tokens; longer ones are left out and counted; paper: 8,192")
+    epochs: int = Field(1, ge=1, description="paper: 1")
+    batch_size: int = Field(32, ge=1, description="pairs or labels per step; paper: 256")
+    learning_rate: float = Field(gt=0, description="peak; paper: 6e-6")
+    max_length: int = Field(512, ge=16, description="tokens; longer ones are left out and counted; paper: 8,192")
 
 
 def _arguments(p: RewardModelTraining, seed: int, work: Path) -> dict:

@@ -3,9 +3,9 @@
 Paper 2.3.3: a part of the candidates is judged by a model that sees the question, the ground truth and the prediction.
 """
 
-import math
 from collections.abc import Callable
 
+from tasks.evaluation.intervals import wilson
 from tasks.verification.verdict import Verdict
 
 Interval = Callable[[int, int], tuple[float, float]]
@@ -25,16 +25,6 @@ def parse_reply(text: str) -> str:
 def judged(rule: Verdict, reply: str, judge: str) -> Verdict:
     """The final verdict where the judge (a checkpoint's hash) decides; the answer is still the rules' extraction."""
     return Verdict(parse_reply(reply), rule.extracted, rule.gold, "judge", f"reply {reply.strip()[:80]!r}", judge)
-
-
-def wilson(successes: int, total: int) -> tuple[float, float]:
-    """95 % Wilson interval of a proportion."""
-    if total == 0:
-        return 0.0, 1.0
-    z, p = 1.959963984540054, successes / total
-    centre, spread = p + z * z / (2 * total), z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def agreement(judge: list[str], rule: list[str], interval: Interval = wilson) -> dict:

@@ -1,0 +1,120 @@
+"""GRPO: the order of prompts, TRL's loss unchanged by our packing, and resume = uninterrupted."""
+
+import functools
+
+import pytest
+import torch
+
+from tasks.prompts.templates import render
+from tasks.rewards.reinforcement import named_rewards, reinforce
+from tasks.training import checkpoints, grpo
+from tasks.training.settings import GRPO
+
+SMALL = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "learning_rate": 1e-3, "max_tokens": [(0, 24)], "save_every": 2}
+
+
+def general(n):
+    return [{"id": f"g{i}", "text": f"Hello {i}", "gold": None, "domain": "greeting", "language": "en", "meta": "{}"} for i in range(n)]
+
+
+def test_general_prompts_come_only_in_the_last_steps(prompts):
+    p = GRPO(**SMALL | {"steps": 6, "general_last_steps": 2, "general_share": 0.5})
+    rows = grpo.lay_out(p, prompts, general(3), seed=1)
+    assert len(rows) == 6 * 4
+    assert [sum(r["gold"] is None for r in rows[4 * s : 4 * s + 4]) for s in range(6)] == [0, 0, 0, 0, 2, 2]
+
+
+def test_every_prompt_is_seen_once_before_any_is_seen_twice(prompts):
+    rows = grpo.lay_out(GRPO(**SMALL | {"steps": 12}), prompts, [], seed=1)
+    ids = [r["id"] for r in rows]
+    assert sorted(ids[:24]) == sorted(ids[24:]) == sorted(p["id"] for p in prompts)
+    assert ids[:24] != ids[24:]
+
+
+def test_no_prompts_is_an_error_that_names_sources():
+    with pytest.raises(ValueError, match="sources"):
+        grpo.lay_out(GRPO(**SMALL), [], [], seed=1)
+
+
+def test_token_limit_follows_its_schedule():
+    p = GRPO(**SMALL | {"max_tokens": [(0, 24), (3, 48)]})
+    assert [grpo.token_limit(p, s) for s in (0, 2, 3, 9)] == [24, 24, 48, 48]
+
+
+def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None):
+    p = GRPO(**settings)
+    rows = grpo.lay_out(p, prompts, [], seed=1)
+
+    def progress(step, total, note):
+        if stop_after is not None and step >= stop_after:
+            raise KeyboardInterrupt
+
+    rewards = named_rewards({"accuracy": 1.0, "format": 0.5, "language": 0.2})
+    out, work = tmp_path / name, tmp_path / f"work_{name}"
+    return reinforce(checkpoint, out, rows, p, rewards, "bare", 7, work, progress), out
+
+
+def test_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path, prompts):
+    (_, curve), whole = run(checkpoint, tmp_path, prompts, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, tmp_path, prompts, "cut", stop_after=3)
+    (_, resumed), cut = run(checkpoint, tmp_path, prompts, "cut")
+    assert [r["reward"] for r in resumed] == [r["reward"] for r in curve]
+    assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
+
+
+def test_log_has_every_column_of_the_curve(checkpoint, tmp_path, prompts):
+    (metrics, curve), _ = run(checkpoint, tmp_path, prompts, "columns")
+    assert [r["step"] for r in curve] == [1, 2, 3, 4]
+    for column in ("reward", "accuracy", "format", "length", "entropy", "grad_norm", "tokens"):
+        assert all(r[column] is not None for r in curve), column
+    assert metrics["steps"] == 4 and metrics["tokens"] == sum(r["tokens"] for r in curve)
+
+
+def test_packing_changes_no_gradient(checkpoint, tmp_path, prompts, monkeypatch):
+    """Sorted, cut, idle rows without gradient: the gradient is that of TRL's own trainer."""
+    from trl import GRPOTrainer
+
+    packed = grpo.make_trainer_class()
+    gradients = {}
+    for name, trainer_class in (("packed", packed), ("trl", GRPOTrainer)):
+        monkeypatch.setattr(grpo, "make_trainer_class", lambda c=trainer_class: c)
+        model, tokenizer = checkpoints.load(checkpoint)
+        p = GRPO(**SMALL | {"steps": 1, "prompts_per_step": 8, "micro_batch": 5, "warmup_steps": 0})
+        rows = grpo.lay_out(p, prompts, [], seed=1)
+        from tasks.sampling.transformers_engine import end_tokens, generate
+
+        def rollout(model, ids, k, temperature, top_p, max_tokens, seed, tokenizer=tokenizer):
+            with torch.no_grad():
+                return generate(model, ids, k, temperature, top_p, max_tokens, seed, tokenizer.pad_token_id, end_tokens(model, tokenizer))
+
+        grads = {}
+        hooks = [w.register_hook(lambda g, n=n: grads.__setitem__(n, grads.get(n, 0) + g)) for n, w in model.named_parameters()]
+        rewards = named_rewards({"format": 1.0, "language": 0.3})
+        grpo.optimise(model, tokenizer, rows, p, rewards, functools.partial(render, "bare"), rollout, 7, tmp_path / name)
+        for hook in hooks:
+            hook.remove()
+        gradients[name] = torch.cat([grads[n].flatten() for n in sorted(grads)])
+    assert gradients["trl"].abs().max() > 0
+    torch.testing.assert_close(gradients["packed"], gradients["trl"], rtol=1e-3, atol=1e-6)
+
+
+def test_reference_is_replaced_every_n_steps_and_kl_is_logged(checkpoint, tmp_path, prompts):
+    settings = SMALL | {"kl_beta": 0.01, "reference_every": 2, "warmup_steps": 0, "learning_rate": 5e-3}
+    (_, curve), _ = run(checkpoint, tmp_path, prompts, "kl", settings)
+    kl = [r["kl"] for r in curve]
+    print(curve)
+    assert kl[0] == pytest.approx(0, abs=1e-6) and kl[1] > 1e-6
+    assert kl[2] == pytest.approx(0, abs=1e-6) and kl[3] > 1e-6
+
+
+def test_save_every_must_fit_the_rollouts(checkpoint, tmp_path, prompts):
+    with pytest.raises(ValueError, match="save_every 3 is no multiple"):
+        run(checkpoint, tmp_path, prompts, "bad", SMALL | {"rollout_batches": 2, "save_every": 3})
+
+
+def test_mini_batches_of_one_rollout(checkpoint, tmp_path, prompts):
+    """Two optimizer steps share a rollout, as the paper's 16 mini-batches do."""
+    (_, curve), _ = run(checkpoint, tmp_path, prompts, "mini", SMALL | {"rollout_batches": 2})
+    assert len(curve) == 4
+    assert [r["tokens"] > 0 for r in curve] == [True, False, True, False]

@@ -15,7 +15,15 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 FLOORS = (  # a module may import from its own floor and from below
     ("tasks/rows.py", "tasks/settings.py", "tasks/responses.py"),
-    ("tasks/curation/", "tasks/sampling/", "tasks/prompts/", "tasks/training/", "tasks/evaluation/", "tasks/provenance/", "tasks/reporting/"),
+    (
+        "tasks/curation/",
+        "tasks/sampling/",
+        "tasks/prompts/",
+        "tasks/training/",
+        "tasks/evaluation/",
+        "tasks/provenance/",
+        "tasks/reporting/",
+    ),
     ("tasks/verification/",),
     ("tasks/rewards/",),
     ("flows/orchestration/",),
@@ -56,7 +64,9 @@ def test_a_room_for_every_stage_and_a_stage_for_every_room():
     assert sorted(p.stem for p in (ROOT / "flows").glob("*.py") if p.stem != "__init__") == sorted(STAGES)
 
 
-@pytest.mark.parametrize("file", ["params.yaml", *sorted(f"recipes/{p.name}" for p in (ROOT / "recipes").glob("*.yaml"))])
+@pytest.mark.parametrize(
+    "file", ["params.yaml", *sorted(f"recipes/{p.name}" for p in (ROOT / "recipes").glob("*.yaml"))]
+)
 def test_params_sections_are_the_stages(file):
     values = yaml.safe_load((ROOT / file).read_text())
     assert [k for k, v in values.items() if isinstance(v, dict)] == STAGES, "same sections, in the order of dvc.yaml"
@@ -82,15 +92,19 @@ def test_one_reward_weight_reaches_only_what_depends_on_it(dag):
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_the_imports(name, dag):
     node = next(n for n in dag.nodes.values() if n.name == name)
-    assert sorted(node.code) == sorted(code_deps.closure(ROOT / "flows" / f"{name}.py")), "python tests/code_deps.py --write"
+    assert sorted(node.code) == sorted(code_deps.closure(ROOT / "flows" / f"{name}.py")), (
+        "python tests/code_deps.py --write"
+    )
 
 
 def test_closure_follows_local_imports_data_files_and_skips_the_runners(tmp_path):
     for path, text in {
-        "flows/a.py": "from flows.orchestration.stage import Run\nfrom tasks import rows\ndef body():\n    from tasks.x.deep import f\n",
+        "flows/a.py": "from flows.orchestration.stage import Run\nfrom tasks import rows\n"
+        "def body():\n    from tasks.x.deep import f\n",
         "flows/orchestration/stage.py": "import tasks.never\n",
         "tasks/rows.py": "",
-        "tasks/x/deep.py": "from typing import TYPE_CHECKING\nQ = 'query.sql'\nif TYPE_CHECKING:\n    import tasks.types\n",
+        "tasks/x/deep.py": "from typing import TYPE_CHECKING\n"
+        "Q = 'query.sql'\nif TYPE_CHECKING:\n    import tasks.types\n",
         "tasks/x/query.sql": "select 1",
         "tasks/types.py": "",
         "tasks/never.py": "",
@@ -126,7 +140,9 @@ def test_imports_go_down_and_never_round():
             continue
         graph[module] = {m for m in code_deps.imports(module) if m.suffix == ".py" and m.name != "__init__.py"}
         for other in graph[module]:
-            assert _floor(other) <= _floor(module), f"{module.relative_to(ROOT)} imports {other.relative_to(ROOT)}, a floor above"
+            assert _floor(other) <= _floor(module), (
+                f"{module.relative_to(ROOT)} imports {other.relative_to(ROOT)}, a floor above"
+            )
     list(TopologicalSorter(graph).static_order())  # a circle is an error here
 
 
@@ -134,5 +150,11 @@ def test_tasks_know_neither_prefect_nor_dvc_nor_flows():
     for module in _modules():
         if module.is_relative_to(ROOT / "tasks"):
             for node in ast.walk(ast.parse(module.read_text())):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                names = (
+                    [a.name for a in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module or ""]
+                    if isinstance(node, ast.ImportFrom)
+                    else []
+                )
                 assert not {n.split(".")[0] for n in names} & {"prefect", "dvc", "flows"}, module

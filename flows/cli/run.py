@@ -16,11 +16,24 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    targets: Annotated[list[str] | None, typer.Argument(help="Stages, e.g. `r1_zero distill@qwen`; none: all.", show_default=False)] = None,
-    recipe: Annotated[str | None, typer.Option(help=f"Put this recipe in force first. {RECIPE}", show_default=False)] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, envvar="R1_JOBS", help="Stages side by side; default: cores / threads.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run the targets even where nothing changed; they keep their inputs.")] = False,
-    downstream: Annotated[bool, typer.Option("--downstream", help="The targets and all that depends on them, instead of all they need.")] = False,
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Stages, e.g. `r1_zero distill@qwen`; none: all.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help=f"Put this recipe in force first. {RECIPE}", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, envvar="R1_JOBS", help="Stages side by side; default: cores / threads.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the targets even where nothing changed; they keep their inputs.")
+    ] = False,
+    downstream: Annotated[
+        bool, typer.Option("--downstream", help="The targets and all that depends on them, instead of all they need.")
+    ] = False,
 ) -> None:
     """Bring the recipe up to date: every stale stage, independent ones side by side.
 
@@ -36,7 +49,12 @@ def run(
 
 def use(
     recipe: Annotated[str, typer.Argument(help=RECIPE, show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Replace edits of params.yaml that are in no recipe; they stay in params.yaml.bak.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace edits of params.yaml that are in no recipe; they stay in params.yaml.bak."
+        ),
+    ] = False,
 ) -> None:
     """Put a recipe in force: check it and copy it to params.yaml."""
     _use(find_root(), recipe, force)

@@ -66,7 +66,13 @@ class Children:
             return Outcome(stage, "stopped", seconds)
         if status != 0:
             return Outcome(stage, "failed", seconds, _reason(text, stage, status))
-        how = "unchanged" if "didn't change, skipping" in text else "restored" if "is cached - skipping run" in text else "ran"
+        how = (
+            "unchanged"
+            if "didn't change, skipping" in text
+            else "restored"
+            if "is cached - skipping run" in text
+            else "ran"
+        )
         return Outcome(stage, how, seconds)
 
     def _once(self, stage: str, parent: str | None) -> int:

@@ -70,7 +70,8 @@ class Dag:
         found = {n.stage: n for n in nodes}
         _one_writer_each(found.values())
         self.upstream = {
-            s: tuple(o for o in found if any(_overlap(d, w) for d in n.deps for w in found[o].writes)) for s, n in found.items()
+            s: tuple(o for o in found if any(_overlap(d, w) for d in n.deps for w in found[o].writes))
+            for s, n in found.items()
         }
         try:
             order = list(TopologicalSorter(self.upstream).static_order())
@@ -83,13 +84,15 @@ class Dag:
         if stage not in self.nodes:
             import difflib
 
-            near = difflib.get_close_matches(stage, [*self.nodes, *{n.name for n in self.nodes.values()}], n=3, cutoff=0.5)
+            near = difflib.get_close_matches(
+                stage, [*self.nodes, *{n.name for n in self.nodes.values()}], n=3, cutoff=0.5
+            )
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise ParamsError(f"dvc.yaml has no stage `{stage}`{hint} All stages: {', '.join(self.nodes)}")
         return self.nodes[stage]
 
     def select(self, targets: Iterable[str], downstream: bool = False) -> list[str]:
-        """Targets and all they depend on, or with `downstream` all that depends on them; `distill` means every item of it."""
+        """Targets and all they depend on, or with `downstream` all that depends on them; `distill` is every item."""
         todo = [s for t in targets for s in ([s for s, n in self.nodes.items() if n.name == t] or [self[t].stage])]
         if not todo:
             return list(self.nodes)
@@ -158,7 +161,9 @@ def _node(name: str, item: str | None, spec: dict, values: dict, where: str) -> 
     stage = name if item is None else f"{name}@{item}"
     cmd = _text(spec.get("cmd", ""), values, f"{where}.cmd")
     parts = {key: paths(key) for key in ("deps", "params", "outs", "metrics", "plots")}
-    return Node(stage=stage, name=name, item=item, cmd=cmd, desc=spec.get("desc", ""), meta=spec.get("meta") or {}, **parts)
+    return Node(
+        stage=stage, name=name, item=item, cmd=cmd, desc=spec.get("desc", ""), meta=spec.get("meta") or {}, **parts
+    )
 
 
 def _fill(template: str, values: dict, where: str) -> Any:

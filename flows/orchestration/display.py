@@ -24,7 +24,11 @@ def ended(stage: str, how: str, seconds: float) -> str:
 def headline(run: "Pipeline") -> str:
     total = len(run.selected)
     left = f"about {human(run.time_left())} left" if run.running else ""
-    parts = [human(time.monotonic() - run.started), f"{total - len(run.todo) - len(run.running)} of {total} stages", left]
+    parts = [
+        human(time.monotonic() - run.started),
+        f"{total - len(run.todo) - len(run.running)} of {total} stages",
+        left,
+    ]
     return " · ".join(p for p in parts if p)
 
 
@@ -82,7 +86,9 @@ class LiveDisplay:
 
         table = Table.grid(padding=(0, 1))
         elapsed = time.monotonic() - run.started
-        table.add_row(ProgressBar(total=max(1e-9, elapsed + run.time_left()), completed=elapsed, width=24), headline(run))
+        table.add_row(
+            ProgressBar(total=max(1e-9, elapsed + run.time_left()), completed=elapsed, width=24), headline(run)
+        )
         for stage in run.running:
             p = run.children.progress(stage)
             bar = ProgressBar(total=p.get("total") or 1, completed=p.get("done", 0), width=24)

@@ -61,7 +61,9 @@ def _lock(path: Path, what: str, wait: bool) -> IO[str]:
         handle.seek(0)
         holder = handle.read().strip() or "another process"
         handle.close()
-        raise BusyError(f"{what} {BUSY} {holder}: wait for it or stop it; two writers would spoil the artifact") from None
+        raise BusyError(
+            f"{what} {BUSY} {holder}: wait for it or stop it; two writers would spoil the artifact"
+        ) from None
     handle.truncate(0)
     handle.write(f"process {os.getpid()} ({' '.join(sys.orig_argv)})")
     handle.flush()
@@ -93,7 +95,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def settle(threads: int) -> None:
-    """Start this program anew (same process id) where `environment` is not yet in force; the pipeline sets it beforehand."""
+    """Start this program anew, same process id, where `environment` is not in force; the pipeline sets it before."""
     wanted = environment(threads)
     if any(os.environ.get(k) != v for k, v in wanted.items()):
         if os.environ.get("R1_SETTLED") == str(os.getpid()):

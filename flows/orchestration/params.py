@@ -38,7 +38,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
         if isinstance(key, str) and key != "<<":
             line = key_node.start_mark.line + 1
             if key in seen:
-                raise ParamsError(f"{key_node.start_mark.name}: key `{key}` stands twice, in lines {seen[key]} and {line}")
+                raise ParamsError(
+                    f"{key_node.start_mark.name}: key `{key}` stands twice, in lines {seen[key]} and {line}"
+                )
             seen[key] = line
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -55,7 +57,9 @@ def find_root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise ParamsError(f"{here} is not inside a checkout of r1flow: no dvc.yaml here or above. `cd` into the repository.")
+    raise ParamsError(
+        f"{here} is not inside a checkout of r1flow: no dvc.yaml here or above. `cd` into the repository."
+    )
 
 
 def read_yaml(path: Path) -> dict:
@@ -115,7 +119,9 @@ def _fields_at(model: type[BaseModel], loc: tuple) -> list[type[BaseModel]]:
     """The models that may stand at `loc` inside `model`; list indices, dict keys and union tags are stepped over."""
     models = [model]
     for part in loc:
-        inside = [m for owner in models if part in owner.model_fields for m in _models_in(owner.model_fields[part].annotation)]
+        inside = [
+            m for owner in models if part in owner.model_fields for m in _models_in(owner.model_fields[part].annotation)
+        ]
         models = inside or models
     return models
 

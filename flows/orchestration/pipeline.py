@@ -36,7 +36,9 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
         return conclude(root, {})
     recipe.validate(root, root / "params.yaml")
     pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, forced))
-    print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True)
+    print(
+        f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True
+    )
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
         return _run(pipeline)
@@ -99,7 +101,14 @@ class Pipeline:
     """The state of one run: what is to do, what is running, how what ended has ended."""
 
     def __init__(self, root: Path, dag: Dag, selected: list[str], todo: set[str], jobs: int, children: Children):
-        self.root, self.dag, self.selected, self.todo, self.jobs, self.children = root, dag, selected, set(todo), jobs, children
+        self.root, self.dag, self.selected, self.todo, self.jobs, self.children = (
+            root,
+            dag,
+            selected,
+            set(todo),
+            jobs,
+            children,
+        )
         self.running: dict[str, float] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.seconds = schedule.estimates(root, dag)
@@ -147,7 +156,9 @@ class Pipeline:
             self.seconds[outcome.stage] = outcome.seconds
         screen.say(ended(outcome.stage, outcome.how, outcome.seconds))
         if outcome.how == "failed":
-            screen.say(f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}")
+            screen.say(
+                f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}"
+            )
             self._block(outcome.stage)
 
     def _block(self, failed: str) -> None:
@@ -191,9 +202,12 @@ def _run(pipeline: Pipeline) -> int:
 
 
 def conclude(root: Path, outcomes: dict[str, Outcome], pipeline: Pipeline | None = None) -> int:
-    """The last words of a run: what failed and where its log is; else the comparison and the main table. Exit status."""
+    """The last words: what failed and where its log is, else the comparison and the main table. Exit status."""
     if pipeline:
-        counts = {how: sum(o.how == how for o in outcomes.values()) for how in ("ran", "restored", "unchanged", "failed", "blocked")}
+        counts = {
+            how: sum(o.how == how for o in outcomes.values())
+            for how in ("ran", "restored", "unchanged", "failed", "blocked")
+        }
         said = ", ".join(f"{n} {how}" for how, n in counts.items() if n)
         print(f"\n{said} in {human(time.monotonic() - pipeline.started)}", flush=True)
     failed = [o for o in outcomes.values() if o.how not in ("ran", "restored", "unchanged")]

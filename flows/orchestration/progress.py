@@ -30,7 +30,14 @@ class Progress:
         now = time.monotonic()
         self._first = self._first or (done, now)
         seconds = round(now - self.started, 1)
-        self.latest = {"stage": self.stage, "done": done, "total": total, "unit": unit, "note": note, "seconds": seconds}
+        self.latest = {
+            "stage": self.stage,
+            "done": done,
+            "total": total,
+            "unit": unit,
+            "note": note,
+            "seconds": seconds,
+        }
         finished = done >= total
         if self._file and (finished or now - self._last_file >= FILE_EVERY):
             self._last_file = now

@@ -56,11 +56,11 @@ class Workspace:
 
     def missing(self) -> list[str]:
         """Declared outs that the body left unwritten."""
-        return [path for path, made in zip(self.node.outs, self.outs.values()) if not _has_content(made)]
+        return [path for path, made in zip(self.node.outs, self.outs.values(), strict=True) if not _has_content(made)]
 
     def publish(self, measures: dict[str, str]) -> int:
         """Move the outs into place, write metrics and plots, drop the work folders; bytes published."""
-        for path, made in zip(self.node.outs, self.outs.values()):
+        for path, made in zip(self.node.outs, self.outs.values(), strict=True):
             _swap(made, self.root / path, self.folder / "old")
         for path, text in measures.items():
             write_atomically(self.root / path, text)

@@ -1,4 +1,4 @@
-"""Recipes: the same keys at several scales, checked against the types of the stages, and put in force as params.yaml."""
+"""Recipes: the same keys at several scales, checked against the stages' types and put in force as params.yaml."""
 
 import difflib
 import importlib
@@ -96,8 +96,8 @@ def put_in_force(root: Path, name: str, force: bool = False) -> list[str]:
     if old and not _kept_elsewhere(root, old, before):
         if not force:
             raise ParamsError(
-                f"{target} holds edits that are in no recipe; {source.name} would replace them. Save them as a recipe of "
-                "yours (`cp params.yaml recipes/mine.yaml`), or say --force, which keeps them in params.yaml.bak"
+                f"{target} holds edits that are in no recipe; {source.name} would replace them. Save them as a "
+                "recipe (`cp params.yaml recipes/mine.yaml`), or say --force, which keeps them in params.yaml.bak"
             )
         shutil.copy2(target, root / "params.yaml.bak")
     changes = list(differences(before, read_yaml(source)))
@@ -119,7 +119,9 @@ def differences(before: Any, after: Any, key: str = "") -> Iterator[str]:
     """`section.key: old -> new` for every value in which two parameter files differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*before, *(k for k in after if k not in before)]:
-            yield from differences(before.get(name, "(absent)"), after.get(name, "(absent)"), f"{key}.{name}" if key else name)
+            yield from differences(
+                before.get(name, "(absent)"), after.get(name, "(absent)"), f"{key}.{name}" if key else name
+            )
     elif before != after:
         yield f"{key}: {_short(before)} -> {_short(after)}"
 

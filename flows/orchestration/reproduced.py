@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 HINT = (
-    "Another CPU family or another version of a library rounds differently, and training amplifies it: compare the metrics, "
-    "not the bits. On the same machine, with the same `threads`, two runs give the same bytes."
+    "Another CPU family or another version of a library rounds differently, and training amplifies it: compare the "
+    "metrics, not the bits. On the same machine, with the same `threads`, two runs give the same bytes."
 )
 
 
@@ -22,13 +22,17 @@ def verdict(root: Path) -> str:
     theirs, ours = _stages(committed), _stages(current.read_text())
     if changed := _changed_params(theirs, ours):
         keys = ", ".join(changed[:8]) + (f" and {len(changed) - 8} more" if len(changed) > 8 else "")
-        return f"Other parameters than those of the committed dvc.lock ({keys}): its artifacts are no yardstick for these."
+        return (
+            f"Other parameters than those of the committed dvc.lock ({keys}): its artifacts are no yardstick for these."
+        )
     reference, made = _outs(theirs), _outs(ours)
     same = [p for p in reference if made.get(p) == reference[p]]
     if len(same) == len(reference):
         return f"{len(same)} of {len(reference)} artifacts reproduced bit for bit (md5 of the committed dvc.lock)."
     differing = [p for p in reference if p not in same]
-    lines = [f"{len(same)} of {len(reference)} artifacts reproduced bit for bit; these differ from the committed dvc.lock:"]
+    lines = [
+        f"{len(same)} of {len(reference)} artifacts reproduced bit for bit; these differ from the committed dvc.lock:"
+    ]
     lines += [f"  {path}{_distance(root, path)}" for path in differing]
     return "\n".join([*lines, HINT])
 

@@ -119,7 +119,9 @@ def stage(body: Body, model: type[Settings]) -> None:
         _fail(name, "out of memory; nothing was published. Lower micro_batch or use a machine with more.")
     except Exception as exc:
         if publish.disk_is_full(exc):
-            _fail(name, f"the disk is full ({exc}). Nothing half-written was published; free some space and run it again.")
+            _fail(
+                name, f"the disk is full ({exc}). Nothing half-written was published; free some space and run it again."
+            )
         traceback.print_exc()
         _fail(name, f"{type(exc).__name__}: {exc}")
 
@@ -176,7 +178,11 @@ def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
     for path in node.deps:
         if not (root / path).exists():
             makers = [s for s in dag.upstream[node.stage] if path in dag[s].outs]
-            remedy = f"make it with `r1 run {makers[0]}`" if makers else "it is no output of any stage: put it there, or correct params.yaml"
+            remedy = (
+                f"make it with `r1 run {makers[0]}`"
+                if makers
+                else "it is no output of any stage: put it there, or correct params.yaml"
+            )
             raise StageError(f"{node.stage} needs {path}, which is missing; {remedy}")
 
 
@@ -202,7 +208,9 @@ def _measures(run: Run, metrics: dict) -> dict[str, str]:
     """Path -> text of the metrics and plots that dvc.yaml lists for this stage."""
     node = run.node
     if bool(metrics) != bool(node.metrics):
-        raise StageError(f"{run.stage} returned {'' if metrics else 'no '}metrics, but dvc.yaml lists {list(node.metrics) or 'none'}")
+        raise StageError(
+            f"{run.stage} returned {'' if metrics else 'no '}metrics, but dvc.yaml lists {list(node.metrics) or 'none'}"
+        )
     if node.plots and run.curve_rows is None:
         raise StageError(f"{run.stage} drew no curve, but dvc.yaml lists {node.plots[0]}")
     texts = {path: publish.as_csv(run.curve_rows) for path in node.plots}

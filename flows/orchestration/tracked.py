@@ -104,6 +104,8 @@ def _summary(pipeline: "Pipeline"):
     create_table_artifact(rows, key="r1-stages", description="how each stage ended")
     ids = {stage: f"s{i}" for i, stage in enumerate(pipeline.selected)}
     edges = [f"{ids[u]}[{u}] --> {ids[s]}[{s}]" for s in ids for u in pipeline.dag.upstream[s] if u in ids]
-    create_markdown_artifact("```mermaid\nflowchart LR\n" + "\n".join(edges) + "\n```\n", key="r1-dag", description="the DAG")
+    create_markdown_artifact(
+        "```mermaid\nflowchart LR\n" + "\n".join(edges) + "\n```\n", key="r1-dag", description="the DAG"
+    )
     bad = [s for s, o in pipeline.outcomes.items() if o.how == "failed"]
     return Failed(message=f"failed: {', '.join(bad)}") if bad else Completed(message=f"{len(rows)} stages visited")

@@ -106,7 +106,7 @@ def _link(client: Any, stage: str, flow_run_id: str, task_run_id: str) -> Any:
 
 
 class _reported:
-    """A thread that shows the stage's progress in Prefect; it gives up at the first error and never holds the work up."""
+    """A thread that shows the stage's progress in Prefect; it gives up at the first error, never holds up the work."""
 
     def __init__(self, run: "Run", every: float = 5.0):
         self._run, self._every, self._end = run, every, threading.Event()

@@ -100,7 +100,9 @@ def tiny_disk(toy):
     """work/ on a file system of 400 kB."""
     work = toy.root / "work"
     work.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", work]).returncode == 0
+    mounted = (
+        os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", work]).returncode == 0
+    )
     if not mounted:
         pytest.skip("mounting a tmpfs needs root; RLIMIT_FSIZE above covers the same path")
     yield toy

@@ -26,7 +26,10 @@ def test_foreach_over_a_mapping_and_over_a_list(read):
     dag = read(
         {
             "base": {"foreach": "${base.names}", "do": _stage(outs=["data/01_base/${item}"])},
-            "kids": {"foreach": "${kids}", "do": _stage(["data/01_base/${item.from}"], ["data/02_kids/${key}"], params=["kids.${key}"])},
+            "kids": {
+                "foreach": "${kids}",
+                "do": _stage(["data/01_base/${item.from}"], ["data/02_kids/${key}"], params=["kids.${key}"]),
+            },
             "named": {"foreach": ["p", "q"], "do": _stage(outs=["out/${item}-${base.size}"])},
         }
     )
@@ -64,7 +67,10 @@ def test_selection(read):
     [
         ({"a": _stage(["${base.nothing}"])}, r"stages\.a\.deps: params\.yaml has no key for \$\{base\.nothing\}"),
         ({"a": _stage(["${off}"])}, r"\$\{off\} is None in params\.yaml; expected a text"),
-        ({"a": {"foreach": "${base.size}", "do": _stage()}}, r"stages\.a\.foreach: \$\{base\.size\} is 2; expected a mapping or a list"),
+        (
+            {"a": {"foreach": "${base.size}", "do": _stage()}},
+            r"stages\.a\.foreach: \$\{base\.size\} is 2; expected a mapping or a list",
+        ),
         ({"a": _stage(["y"], ["x"]), "b": _stage(["x"], ["y"])}, "the stages form a circle"),
         ({"a": _stage(outs=["x"]), "b": _stage(outs=["x"])}, "x is written by both a and b"),
         ({"a": _stage(wdir="sub")}, "`wdir` is not used in this repository"),
@@ -76,7 +82,9 @@ def test_errors_say_where(read, stages, words):
 
 
 def test_short_names():
-    assert [short_name(p) for p in ("data/01_prompts", "data/18_distill/qwen", "data/annotations/x.jsonl", "models/m")] == [
+    assert [
+        short_name(p) for p in ("data/01_prompts", "data/18_distill/qwen", "data/annotations/x.jsonl", "models/m")
+    ] == [
         "prompts",
         "distill/qwen",
         "annotations/x.jsonl",

@@ -99,7 +99,11 @@ def test_all_bad_params_are_listed_before_anything_runs(toy):
     toy.set("numbers.cuont", 2)
     toy.set("harvset", {"best": "oak"})
     said = toy.r1("run", ok=False)
-    for words in ("grow.plants.oak.steps: Input should be", "numbers.cuont: unknown key", "section `harvset` belongs to no stage"):
+    for words in (
+        "grow.plants.oak.steps: Input should be",
+        "numbers.cuont: unknown key",
+        "section `harvset` belongs to no stage",
+    ):
         assert words in said
     assert "Traceback" not in said and not toy.has("work/logs") and not toy.has("data")
 

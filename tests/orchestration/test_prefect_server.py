@@ -22,7 +22,9 @@ class Server:
         env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
         env |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
         command = [BIN / "prefect", "server", "start", "--port", str(port)]
-        self.process = subprocess.Popen(command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         self.env = {"PREFECT_API_URL": self.url, "PREFECT_HOME": str(home)}
 
     def up(self) -> bool:
@@ -63,7 +65,11 @@ def test_stages_nest_under_one_flow_run(toy, server):
     pipeline = next(r for r in runs.values() if r["parent_task_run_id"] is None)
     assert pipeline["state_type"] == "FAILED"
     stages = {n: r for n, r in runs.items() if r["parent_task_run_id"]}
-    assert {n: r["state_type"] for n, r in stages.items()} == {"numbers": "COMPLETED", "grow@oak": "COMPLETED", "grow@fir": "FAILED"}
+    assert {n: r["state_type"] for n, r in stages.items()} == {
+        "numbers": "COMPLETED",
+        "grow@oak": "COMPLETED",
+        "grow@fir": "FAILED",
+    }
     by_id = {t["id"]: t for t in tasks}
     assert all(by_id[r["parent_task_run_id"]]["flow_run_id"] == pipeline["id"] for r in stages.values())
     oak = next(t for t in tasks if t["name"] == "grow@oak")

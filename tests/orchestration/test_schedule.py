@@ -35,13 +35,18 @@ def test_estimates_come_from_the_run_book_then_from_a_sister_then_from_a_guess(t
         (tmp_path / f"work/runs/{stage}.json").write_text(json.dumps({"seconds": seconds, "resumed": resumed}))
     seconds = schedule.estimates(tmp_path, dag)
     assert seconds["distill@qwen"] == seconds["distill@llama"] == 40 + schedule.START
-    assert seconds["base"] == schedule.FIRST_GUESS["base"] + schedule.START, "a resumed run says nothing about a whole one"
+    assert seconds["base"] == schedule.FIRST_GUESS["base"] + schedule.START, (
+        "a resumed run says nothing about a whole one"
+    )
 
 
 @pytest.mark.parametrize(("jobs", "expected"), [(1, 60.0), (2, 40.0), (3, 40.0)])
 def test_time_left_plays_the_schedule(jobs, expected):
     dag = _dag(a="", b="a", c="", d="")
-    assert schedule.time_left(dag, {"a", "b", "c", "d"}, {}, {"a": 20.0, "b": 20.0, "c": 10.0, "d": 10.0}, jobs) == expected
+    assert (
+        schedule.time_left(dag, {"a", "b", "c", "d"}, {}, {"a": 20.0, "b": 20.0, "c": 10.0, "d": 10.0}, jobs)
+        == expected
+    )
 
 
 def test_time_left_counts_what_is_running():

@@ -30,7 +30,9 @@ def test_publishes_outs_with_manifests_metrics_and_a_run_book(toy):
 
 def test_items_curves_and_progress(toy):
     toy.stage("numbers")
-    said = toy.stage("grow", "oak", R1_PROGRESS=str(toy.root / "progress.json"), PYTHONHASHSEED="7", OMP_NUM_THREADS="9")
+    said = toy.stage(
+        "grow", "oak", R1_PROGRESS=str(toy.root / "progress.json"), PYTHONHASHSEED="7", OMP_NUM_THREADS="9"
+    )
     assert "hash seed 0" in said, "the environment that decides bits is the stage's own"
     assert toy.read("plots/grow/oak.csv").splitlines()[0] == "step,height"
     assert len(toy.read("plots/grow/oak.csv").splitlines()) == 4
@@ -43,7 +45,11 @@ def test_items_curves_and_progress(toy):
     ("key", "value", "words"),
     [
         ("numbers.cuont", 5, ["params.yaml: numbers.cuont: unknown key", "did you mean `count`?"]),
-        ("numbers.count", 0, ["params.yaml: numbers.count:", "greater than or equal to 1", "found 0", "how many numbers"]),
+        (
+            "numbers.count",
+            0,
+            ["params.yaml: numbers.count:", "greater than or equal to 1", "found 0", "how many numbers"],
+        ),
         ("numbers.count", "many", ["params.yaml: numbers.count:", "found 'many'"]),
         ("numbers.count", None, ["params.yaml: numbers.count: required key is missing"]),
         ("seed", -1, ["params.yaml: seed:", "greater than or equal to 0"]),
@@ -78,10 +84,22 @@ def test_item_and_input_errors_name_the_remedy(toy):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('    return {"rows"', '    return {} and {"rows"', "returned no metrics, but dvc.yaml lists ['metrics/numbers.json']"),
+        (
+            '    return {"rows"',
+            '    return {} and {"rows"',
+            "returned no metrics, but dvc.yaml lists ['metrics/numbers.json']",
+        ),
         ('write_rows(run.outs["held_out"]', 'print(run.outs["held_out"]', "ended without writing data/02_held_out"),
-        ("random.Random(run.seed)", "random.Random(run.template)", "uses `template`, but dvc.yaml does not list it under `params`"),
-        ("random.Random(run.seed)", 'run.input("oak")', "has no input `oak` among its deps in dvc.yaml; declared: none"),
+        (
+            "random.Random(run.seed)",
+            "random.Random(run.template)",
+            "uses `template`, but dvc.yaml does not list it under `params`",
+        ),
+        (
+            "random.Random(run.seed)",
+            'run.input("oak")',
+            "has no input `oak` among its deps in dvc.yaml; declared: none",
+        ),
     ],
 )
 def test_a_body_that_breaks_its_contract_publishes_nothing(toy, old, new, words):
@@ -131,7 +149,10 @@ def test_fingerprint_follows_params_code_and_inputs(toy):
 
 def test_measures_are_deterministic_text():
     value = {"b": np.float64(0.5), "a": np.arange(2), "nan": math.nan, "t": (1, None)}
-    assert publish.as_json(value) == '{\n "b": 0.5,\n "a": [\n  0,\n  1\n ],\n "nan": null,\n "t": [\n  1,\n  null\n ]\n}\n'
+    assert (
+        publish.as_json(value)
+        == '{\n "b": 0.5,\n "a": [\n  0,\n  1\n ],\n "nan": null,\n "t": [\n  1,\n  null\n ]\n}\n'
+    )
     assert publish.as_csv([{"x": 1, "y": None}, {"x": 2, "y": 0.25}]) == "x,y\n1,\n2,0.25\n"
     with pytest.raises(ValueError):
         publish.as_csv([{"x": 1}, {"x": 1, "z": 2}])

@@ -27,7 +27,11 @@ class Toy:
     def env(self, **more: str) -> dict[str, str]:
         dropped = ("PREFECT", "R1_", "DVC_", "OMP_", "PYTHONHASHSEED")
         env = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-        own = {"PATH": f"{BIN}{os.pathsep}{env['PATH']}", "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(self.root / ".site")}
+        own = {
+            "PATH": f"{BIN}{os.pathsep}{env['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.root / ".site"),
+        }
         return env | own | more
 
     def start(self, *command: str, **env: str) -> subprocess.Popen:
@@ -109,7 +113,9 @@ def until(condition, seconds: float = 30.0, what: str = "condition"):
 
 def build(root: Path) -> Toy:
     shutil.copytree(HERE, root, ignore=shutil.ignore_patterns("project.py", "__pycache__"))
-    (root / "stages.yaml").rename(root / "dvc.yaml")  # of that name here, DVC would take it for a part of this repository
+    (root / "stages.yaml").rename(
+        root / "dvc.yaml"
+    )  # of that name here, DVC would take it for a part of this repository
     shutil.copy(REPO / "flows" / "__init__.py", root / "flows" / "__init__.py")
     for name in ("flows/orchestration", "flows/cli", "tasks"):
         (root / name).symlink_to(REPO / name)

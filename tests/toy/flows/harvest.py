@@ -11,9 +11,13 @@ class Params(Settings):
 
 
 def body(p: Params, run: Run) -> dict:
-    heights = {f.stem: json.loads(f.read_text())["height"] for f in sorted((run.input_path("metrics") / "grow").glob("*.json"))}
+    heights = {
+        f.stem: json.loads(f.read_text())["height"] for f in sorted((run.input_path("metrics") / "grow").glob("*.json"))
+    }
     rows = "\n".join(f"| {name} | {height} |" for name, height in heights.items())
-    run.outs["report.md"].write_text(f"# {run.recipe}\n<!-- main table -->\n| plant | height |\n{rows}\n<!-- /main table -->\n")
+    run.outs["report.md"].write_text(
+        f"# {run.recipe}\n<!-- main table -->\n| plant | height |\n{rows}\n<!-- /main table -->\n"
+    )
     (run.outs["figures"] / "best.txt").write_text(p.best)
     return {}
 

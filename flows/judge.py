@@ -26,7 +26,7 @@ class Params(Settings):
 
 def body(p: Params, run: Run) -> dict:
     examples = pairs(run.seed, p.pairs + p.held_out)
-    ask = lambda e: render(run.template, judge_prompt(e.question, e.gold, e.prediction))  # noqa: E731
+    ask = lambda e: render(run.template, judge_prompt(e.question, e.gold, e.prediction))
     train, held_out = examples[: p.pairs], examples[p.pairs :]
     texts = [(ask(e), "ok" if e.right else "wrong") for e in train]
     metrics, _ = fine_tune_checkpoint(

@@ -12,7 +12,6 @@ from pathlib import Path
 from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.prompts.stored import read_prompts
 from tasks.prompts.preferences import (
     Preferences,
     PreferenceSource,
@@ -23,6 +22,7 @@ from tasks.prompts.preferences import (
     from_transcripts,
     read_preference_rows,
 )  # fmt: skip
+from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import ArtifactError, write_rows
 from tasks.rows import DECISION, PREFERENCE_PAIR, SAFETY_LABEL

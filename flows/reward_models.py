@@ -14,7 +14,7 @@ class Params(RewardModelTraining):
 
 
 def body(p: Params, run: Run) -> dict:
-    ask = lambda row, text: render(run.template, row["prompt"]) + text  # noqa: E731
+    ask = lambda row, text: render(run.template, row["prompt"]) + text
     pairs = [
         (r["split"], *(ask(r, parse(r[side]).summary.strip()) for side in ("chosen", "rejected")))
         for r in read_rows(run.input("preferences"), "pairs", PREFERENCE_PAIR)

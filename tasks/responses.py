@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _NO_TAG = r"(?:(?!</?think>|</?answer>).)*"
-_WELL_FORMED = re.compile(rf"^\s*<think>({_NO_TAG})</think>({_NO_TAG}<answer>{_NO_TAG}</answer>{_NO_TAG})$", re.S)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.S)
+_WELL_FORMED = re.compile(rf"^\s*<think>({_NO_TAG})</think>({_NO_TAG}<answer>{_NO_TAG}</answer>{_NO_TAG})$", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _ENGLISH = re.compile(r"[A-Za-z]+")
 _CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 CHINESE_CHARS_PER_WORD = 2.0
 # Explicit re-checking in a chain of thought: the paper counts "wait" (the "aha moment").
 RECHECK = re.compile(
     r"\b(?:re-?check|double-?check|check(?:ing)?|verify(?:ing)?|wait|hold on|let me see again)\b|检查|验证|核对|等等|再算",
-    re.I,
+    re.IGNORECASE,
 )
 
 

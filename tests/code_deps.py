@@ -87,7 +87,7 @@ def main(write: bool, root: Path = ROOT) -> int:
     text = file.read_text(encoding="utf-8")
     differing = 0
     for name in yaml.safe_load(text)["stages"]:
-        place = re.search(rf"^  {name}:\n.*?^( +)deps: \[(.*?)\]", text, re.S | re.M)
+        place = re.search(rf"^  {name}:\n.*?^( +)deps: \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
         old = yaml.safe_load(f"[{place[2]}]")
         new = wanted(name, old, root)
         if sorted(old) != sorted(new):

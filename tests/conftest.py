@@ -8,9 +8,9 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
-from tests.toy.project import toy, toy_template  # noqa: E402, F401
+from tests.toy.project import toy, toy_template  # noqa: F401
 
 
 @pytest.fixture(scope="session")

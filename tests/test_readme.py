@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BIN = ROOT / ".venv" / "bin"
-BLOCK = re.compile(r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.S)
+BLOCK = re.compile(r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.DOTALL)
 TOOLS = ("r1", "dvc")  # commands that are run; anything else in a block must be one of READ
 READ = ("make", "git", "cd", "cp", "prefect", "python", "python3.11", "open")
 TAKES_ALL_DAY = {"make": ("run", "test", "ui", "bench"), "r1": ("run",), "dvc": ("repro", "exp")}

@@ -68,7 +68,7 @@ def read_yaml(path: Path) -> dict:
         raise ParamsError(f"{path} is missing")
     try:
         with open(path, encoding="utf-8") as f:
-            data = yaml.load(f, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+            data = yaml.load(f, Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ParamsError(f"{path} is no valid YAML: {exc}") from exc
     if not isinstance(data, dict):

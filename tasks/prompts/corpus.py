@@ -8,7 +8,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from tasks.prompts import general, running_sums as sums
+from tasks.prompts import general
+from tasks.prompts import running_sums as sums
 from tasks.prompts.split import held_out
 from tasks.prompts.templates import TEMPLATES
 from tasks.responses import TAGS

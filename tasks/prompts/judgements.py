@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from tasks.prompts.running_sums import problems
+from tasks.prompts.running_sums import LIMIT, problems
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Judgement:
 def _miss(gold: int, rng: random.Random) -> int:
     """A wrong prediction as models make them: near the truth, one slipped digit, or any other number."""
     near = gold + rng.choice((-10, -9, -2, -1, 1, 2, 9, 10))
-    prediction = rng.choice((near, near, rng.randint(0, 100)))
+    prediction = rng.choice((near, near, rng.randint(0, LIMIT)))
     return prediction if prediction >= 0 and prediction != gold else gold + 1
 
 

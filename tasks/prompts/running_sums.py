@@ -1,7 +1,7 @@
 """The tiny model's own family: running sums of single digits, each step labelled so that it can be copied.
 
-`Compute 54 A-1 B+3 C-9` has the gold 47 and the chain of thought
-`First A-1=53. Then B+3=56. Then C-9=47.`. Unlabelled sums did not train within the CPU budget: copying the
+`Compute 34 A-1 B+3 C-9` has the gold 27 and the chain of thought
+`First A-1=33. Then B+3=36. Then C-9=27.`. Unlabelled sums did not train within the CPU budget: copying the
 operand of the next step is the bottleneck, and labels make it a lookup.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LABELS = "ABCDEFGH"
+LIMIT = 50  # no running total leaves 0..LIMIT: each sum is then seen often enough to be learnt from little text
 CONNECTIVES = {
     "en": {"first": ("First", "Start"), "then": ("Then", "Next")},
     "zh": {"first": ("首先", "开始"), "then": ("然后", "接着")},
@@ -27,8 +28,8 @@ _STEP = re.compile(r"[A-H][+-]\d+=")
 
 @dataclass(frozen=True)
 class Problem:
-    start: int  # 1..60
-    steps: tuple[tuple[str, int], ...]  # (operator, digit 1..9); every running total stays >= 0
+    start: int  # 1..40
+    steps: tuple[tuple[str, int], ...]  # (operator, digit 1..9)
 
     @property
     def question(self) -> str:
@@ -53,12 +54,12 @@ class Item:
 
 def draw(rng: random.Random, low: int = 3, high: int = 5) -> Problem:
     """A random problem of `low` to `high` steps."""
-    start = rng.randint(1, 9) if rng.random() < 0.5 else rng.randint(10, 60)
+    start = rng.randint(1, 9) if rng.random() < 0.5 else rng.randint(10, 40)
     total, steps = start, []
     for _ in range(rng.randint(low, high)):
         op, digit = rng.choice("+-"), rng.randint(1, 9)
-        if op == "-" and total < digit:
-            op = "+"
+        if not 0 <= (total + digit if op == "+" else total - digit) <= LIMIT:
+            op = "-" if op == "+" else "+"
         total += digit if op == "+" else -digit
         steps.append((op, digit))
     return Problem(start, tuple(steps))

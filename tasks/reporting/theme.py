@@ -67,9 +67,9 @@ def _themed(svg: str, name: str) -> str:
     """Colours as CSS variables with the light colour as fallback; ids apart from those of other figures."""
     svg = svg[svg.index("<svg") :]
     for colour, variable in _VARIABLES.items():
-        svg = re.sub(colour, f"var({variable}, {colour})", svg, flags=re.I)
+        svg = re.sub(colour, f"var({variable}, {colour})", svg, flags=re.IGNORECASE)
     svg = svg.replace(f"'{FONT}'", "var(--font, 'DejaVu Sans'), sans-serif")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -8,7 +8,7 @@ from tasks.responses import parse
 Scorer = Callable[[list[tuple[str, str]]], list[float]]  # (rendered prompt, response) pairs -> scores
 
 
-class preference:  # noqa: N801  a reward function with two models inside
+class preference:
     """A reward function: each general prompt belongs to one of the two models and is scored by it alone (N, Methods)."""
 
     __name__ = "preference"

@@ -27,8 +27,10 @@ def build_model(p: Pretrain, tokenizer, seed: int):
         "qwen2": (hf.Qwen2Config, hf.Qwen2ForCausalLM),
         "llama": (hf.LlamaConfig, hf.LlamaForCausalLM),
     }[p.architecture]
+    bias = {"attention_bias": True} if p.architecture == "llama" else {}  # qwen2 has it on q, k, v; without, it learns late
     net = model(
         config(
+            **bias,
             vocab_size=len(tokenizer),
             hidden_size=p.hidden,
             intermediate_size=3 * p.hidden,

@@ -83,7 +83,7 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path):
 def test_a_spreadsheet_that_eats_the_quote_changes_nothing(tmp_path):
     path = tmp_path / "sheet.csv"
     table = sheet(path, FILLED)
-    save(path, [{c: v[1:] if v.startswith("'") else v for c, v in row.items()} for row in table])
+    save(path, [{c: v.removeprefix("'") for c, v in row.items()} for row in table])
     assert read_sheet(path, ROWS, "ada")[1].prompt == "=1+1"
 
 

@@ -90,7 +90,7 @@ def test_html_opens_offline_and_holds_together(drawn):
     page.feed(text)
     assert [link for link in page.outside if not link.startswith("data:")] == []
     assert not page.tags & {"script", "link", "iframe", "img"}
-    css = re.search(r"<style>(.*?)</style>", text, re.S)[1]
+    css = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
     assert "@import" not in css and "url(" not in css and "prefers-color-scheme: dark" in css
     without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
     assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+", without_names) == []

@@ -19,7 +19,7 @@ from tasks.sampling.policy import Policy, load_policy
 from tasks.sampling.rows import completion_rows
 from tasks.settings import Settings
 
-FORCED_SAMPLES = 4  # per problem, when made to guess and when made to reason
+FORCED_SAMPLES = 2  # per problem, when made to guess and when made to reason
 
 
 class Params(Settings):

@@ -41,7 +41,12 @@ def test_token_limit_follows_its_schedule():
     assert [grpo.token_limit(p, s) for s in (0, 2, 3, 9)] == [24, 24, 48, 48]
 
 
-def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None):
+def brevity(prompts, completions, **columns):
+    """A reward that every sample of an untrained model scores differently on."""
+    return [-len(text) / 100 for text in completions]
+
+
+def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None, rewards=None):
     p = GRPO(**settings)
     rows = grpo.lay_out(p, prompts, [], seed=1)
 
@@ -49,16 +54,18 @@ def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None):
         if stop_after is not None and step >= stop_after:
             raise KeyboardInterrupt
 
-    rewards = named_rewards({"accuracy": 1.0, "format": 0.5, "language": 0.2})
+    rewards = rewards or named_rewards({"accuracy": 1.0, "format": 0.5, "language": 0.2})
     out, work = tmp_path / name, tmp_path / f"work_{name}"
     return reinforce(checkpoint, out, rows, p, rewards, "bare", 7, work, progress), out
 
 
 def test_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path, prompts):
-    (_, curve), whole = run(checkpoint, tmp_path, prompts, "whole")
+    rewards = {"brevity": (brevity, 1.0)}
+    (_, curve), whole = run(checkpoint, tmp_path, prompts, "whole", rewards=rewards)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint, tmp_path, prompts, "cut", stop_after=3)
-    (_, resumed), cut = run(checkpoint, tmp_path, prompts, "cut")
+        run(checkpoint, tmp_path, prompts, "cut", stop_after=3, rewards=rewards)
+    (_, resumed), cut = run(checkpoint, tmp_path, prompts, "cut", rewards=rewards)
+    assert whole.joinpath("model.safetensors").read_bytes() != checkpoint.joinpath("model.safetensors").read_bytes()
     assert [r["reward"] for r in resumed] == [r["reward"] for r in curve]
     assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
 
@@ -89,9 +96,11 @@ def test_packing_changes_no_gradient(checkpoint, tmp_path, prompts, monkeypatch)
                 return generate(model, ids, k, temperature, top_p, max_tokens, seed, tokenizer.pad_token_id, end_tokens(model, tokenizer))
 
         grads = {}
-        hooks = [w.register_hook(lambda g, n=n: grads.__setitem__(n, grads.get(n, 0) + g)) for n, w in model.named_parameters()]
-        rewards = named_rewards({"format": 1.0, "language": 0.3})
-        grpo.optimise(model, tokenizer, rows, p, rewards, functools.partial(render, "bare"), rollout, 7, tmp_path / name)
+        hooks = [
+            w.register_hook(lambda g, n=n, grads=grads: grads.__setitem__(n, grads.get(n, 0) + g))
+            for n, w in model.named_parameters()
+        ]
+        grpo.optimise(model, tokenizer, rows, p, {"brevity": (brevity, 1.0)}, functools.partial(render, "bare"), rollout, 7, tmp_path / name)
         for hook in hooks:
             hook.remove()
         gradients[name] = torch.cat([grads[n].flatten() for n in sorted(grads)])
@@ -101,9 +110,8 @@ def test_packing_changes_no_gradient(checkpoint, tmp_path, prompts, monkeypatch)
 
 def test_reference_is_replaced_every_n_steps_and_kl_is_logged(checkpoint, tmp_path, prompts):
     settings = SMALL | {"kl_beta": 0.01, "reference_every": 2, "warmup_steps": 0, "learning_rate": 5e-3}
-    (_, curve), _ = run(checkpoint, tmp_path, prompts, "kl", settings)
+    (_, curve), _ = run(checkpoint, tmp_path, prompts, "kl", settings, rewards={"brevity": (brevity, 1.0)})
     kl = [r["kl"] for r in curve]
-    print(curve)
     assert kl[0] == pytest.approx(0, abs=1e-6) and kl[1] > 1e-6
     assert kl[2] == pytest.approx(0, abs=1e-6) and kl[3] > 1e-6
 

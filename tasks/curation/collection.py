@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks.curation import cold_start
 from tasks.curation.annotation import Annotation
 from tasks.curation.examples import example
+from tasks.prompts.split import held_out
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import COMPLETION, DECISION, SFT_EXAMPLE, derive_seed, row_id
@@ -16,6 +17,14 @@ from tasks.sampling.rows import completion_rows
 from tasks.sampling.transformers_engine import sample
 
 Verify = Callable[[dict, str], object]  # (PROMPT row, text) -> Verdict
+
+
+def _own_prompt(a: Annotation) -> dict:
+    """A PROMPT row of an annotation whose prompt is not in this run's bank."""
+    return {
+        "id": a.prompt_id, "source": "annotations", "domain": "maths", "text": a.prompt, "gold": a.gold, "language": "en",
+        "meta": "{}", "origin": f"annotation/{a.annotator}/{a.id}",
+    }  # fmt: skip
 
 
 class Collection:
@@ -94,7 +103,8 @@ class Collection:
     def human(self, annotations: list[Annotation], wanted: int, prompts: list[dict]) -> None:
         """Route 4: rows a person accepted or edited (`r1 annotate`); the screen checks them as well.
 
-        A prompt that is not in the train split here is left out: an annotation must not smuggle in a final problem.
+        A prompt of the held-out band is left out: an annotation must not smuggle in a final problem. One that this run
+        did not draw (another seed, another source) stands for itself.
         """
         by_text = {p["text"]: p for p in prompts}
         kept: dict[str, dict] = {}
@@ -102,10 +112,11 @@ class Collection:
         for a in annotations:
             row = row_id("annotation", of=a.id, annotator=a.annotator, response=a.response)
             evidence = f"annotator {a.annotator}"
-            prompt = by_text.get(a.prompt)
+            prompt = by_text.get(a.prompt) or _own_prompt(a)
+            train = not held_out(a.prompt)
             self._decide(row, "accepted", float(a.response is not None), 1.0, a.response is not None, evidence)
-            self._decide(row, "train_prompt", float(prompt is not None), 1.0, prompt is not None, evidence)
-            if a.response is None or prompt is None:
+            self._decide(row, "train_prompt", float(train), 1.0, train, evidence)
+            if a.response is None or not train:
                 reason = "accepted" if a.response is None else "train_prompt"
             else:
                 reason = self._screen(row, prompt, a.response, "stop", evidence)

@@ -6,6 +6,7 @@ from tasks.curation import cold_start
 from tasks.curation.annotation import Annotation
 from tasks.curation.collection import Collection
 from tasks.prompts.running_sums import respond
+from tasks.prompts.split import held_out
 from tasks.provenance.artifacts import read_rows
 from tasks.sampling.policy import load_policy
 from tasks.verification.verify import verify
@@ -33,7 +34,9 @@ def test_sampled_routes_account_for_every_response(checkpoint, prompts, tmp_path
 
 
 def test_human_rows_pass_the_same_screen(prompts, tmp_path):
-    good, second, wrong, outside = prompts[0], prompts[1], prompts[2], {**prompts[3], "text": "Compute 1 A+1 B+1 C+1"}
+    train = [p for p in prompts if not held_out(p["text"])]
+    good, second, wrong = train[:3]
+    outside = next(p for p in prompts if held_out(p["text"]))
     c = collection()
     c.human(
         [
@@ -41,16 +44,18 @@ def test_human_rows_pass_the_same_screen(prompts, tmp_path):
             human("b", good, good["solution"]),  # the same prompt twice
             human("c", wrong, respond("First A-1=1.", 999)),
             human("d", second, None, "reject"),
-            human("e", outside, respond("First A+1=2.", 4)),
+            human("e", outside, outside["solution"]),
+            human("f", train[3], train[3]["solution"]),  # not in the bank of this run
         ],
         10,
-        prompts,
+        prompts[:3],
     )
     rejected = {"accepted": 1, "correct": 1, "one_per_prompt": 1, "train_prompt": 1}
-    assert c.routes["human"] == {"asked": 5, "kept": 1, "rejected": rejected}
+    assert c.routes["human"] == {"asked": 6, "kept": 2, "rejected": rejected}
     c.write(tmp_path)
-    (row,) = read_rows_unsealed(tmp_path)
+    row, own = read_rows_unsealed(tmp_path)
     assert row["response"] == good["solution"] and row["origin"] == "annotation/Ada/a"
+    assert own["prompt"] == train[3]["text"] and own["prompt_id"] == train[3]["id"]
 
 
 def read_rows_unsealed(folder):

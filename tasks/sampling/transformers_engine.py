@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tasks.rows import derive_seed
 from tasks.sampling.policy import Policy
 
-ROWS = 512  # sequences decoded together
+ROWS = 1024  # sequences decoded together at most; more no longer pays on a CPU
+CACHE_BYTES = 4 << 30  # of keys and values in one batch
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,48 @@ class Sample:
     ids: list[int]  # generated tokens, end of sequence included
     logprobs: list[float]  # of each generated token under the sampled distribution at T=1, nats
     finish: str  # "stop" or "length"
+
+
+def _new_cache(model):
+    """A key-value cache that grows in strides: the library's copies itself whole at every token.
+
+    Models with sliding windows keep the library's own.
+    """
+    import torch
+    from transformers import Cache, DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    if set(getattr(model.config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        return DynamicCache(config=model.config)
+
+    class StridedLayer(DynamicLayer):
+        stride = 32  # tokens
+        room = None  # (keys, values) with space for tokens to come; self.keys and self.values are views into it
+
+        def update(self, key_states, value_states, *args, **kwargs):
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            length = self.get_seq_length()
+            total = length + key_states.shape[-2]
+            if self.room is None or total > self.room[0].shape[-2]:
+                shape = (*key_states.shape[:-2], total + self.stride, key_states.shape[-1])
+                room = tuple(torch.empty(shape, dtype=self.dtype, device=self.device) for _ in range(2))
+                if length:
+                    room[0][..., :length, :], room[1][..., :length, :] = self.keys, self.values
+                self.room = room
+            self.room[0][..., length:total, :], self.room[1][..., length:total, :] = key_states, value_states
+            self.keys, self.values = self.room[0][..., :total, :], self.room[1][..., :total, :]
+            return self.keys, self.values
+
+        def batch_repeat_interleave(self, repeats):
+            super().batch_repeat_interleave(repeats)
+            self.room = None
+
+        def batch_select_indices(self, indices):
+            super().batch_select_indices(indices)
+            self.room = None
+
+    return Cache(layer_class_to_replicate=StridedLayer)
 
 
 def _filter_top_p(probabilities, top_p: float):
@@ -53,8 +96,10 @@ def generate(model, prompt_ids: list[list[int]], k: int, temperature, top_p, max
     generator = torch.Generator(device).manual_seed(seed)
     end_ids = torch.tensor(end, device=device)
     position = (mask.cumsum(1) - 1).clamp(min=0)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=True, logits_to_keep=1)
-    cache = out.past_key_values
+    cache = _new_cache(model)
+    out = model(
+        input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
+    )
     cache.batch_repeat_interleave(k)
     mask = mask.repeat_interleave(k, 0)
     position = position[:, -1].repeat_interleave(k) + 1
@@ -91,6 +136,14 @@ def generate(model, prompt_ids: list[list[int]], k: int, temperature, top_p, max
     return [t[:n] for t, n in zip(tokens, lengths, strict=True)], [p[:n] for p, n in zip(logprobs, lengths, strict=True)]
 
 
+def batch_rows(model, tokens: int) -> int:
+    """Sequences of up to `tokens` tokens whose keys and values fit CACHE_BYTES, at most ROWS."""
+    c = model.config
+    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    row = 2 * c.num_hidden_layers * (c.num_key_value_heads or c.num_attention_heads) * head * tokens * model.dtype.itemsize
+    return max(1, min(ROWS, CACHE_BYTES // row))
+
+
 def end_tokens(model, tokenizer) -> list[int]:
     """Ids that end a completion: the tokenizer's, and those of the generation config."""
     more = model.generation_config.eos_token_id
@@ -118,7 +171,8 @@ def sample(
     encoded = policy.tokenizer(prompts, add_special_tokens=False)["input_ids"]
     end = end_tokens(policy.model, policy.tokenizer)
     order = sorted(range(len(prompts)), key=lambda i: (len(encoded[i]), i))
-    size = max(1, ROWS // k)
+    longest = max(map(len, encoded)) + max_tokens
+    size = max(1, batch_rows(policy.model, longest) // k)
     out: list[list[Sample]] = [[] for _ in prompts]
     with torch.no_grad():
         for start in range(0, len(order), size):

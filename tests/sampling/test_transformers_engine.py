@@ -75,3 +75,24 @@ def test_top_p_keeps_the_smallest_set_that_holds_the_mass():
 
 def test_no_prompts_no_samples(policy):
     assert sample(policy, [], k=2, temperature=1.0, top_p=1.0, max_tokens=4, seed=0) == []
+
+
+def test_the_strided_cache_gives_the_librarys_samples(policy, monkeypatch):
+    from transformers import DynamicCache
+
+    from tasks.sampling import transformers_engine as engine
+
+    settings = {"k": 8, "temperature": 1.0, "top_p": 0.9, "max_tokens": 48, "seed": 4}
+    ours = sample(policy, PROMPTS, **settings)
+    monkeypatch.setattr(engine, "_new_cache", lambda model: DynamicCache())
+    theirs = sample(policy, PROMPTS, **settings)
+    assert [[s.ids for s in g] for g in ours] == [[s.ids for s in g] for g in theirs]
+
+
+def test_batches_are_bounded_by_the_memory_of_their_keys_and_values(policy, monkeypatch):
+    from tasks.sampling import transformers_engine as engine
+
+    assert engine.batch_rows(policy.model, 100) == engine.ROWS
+    monkeypatch.setattr(engine, "CACHE_BYTES", 2 * 2 * 32 * 100 * 4 * 7)  # 7 rows: 2 tensors, 2 layers, 32 wide, float32
+    assert engine.batch_rows(policy.model, 100) == 7
+    assert engine.batch_rows(policy.model, 10**6) == 1

@@ -16,6 +16,11 @@ import yaml
 from flows.orchestration.dag import load_dag
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
+REAL = {
+    "gsm8k": {"path": "gsm8k/train.jsonl", "columns": {"text": "question", "gold": "answer"}, "gold_pattern": r"####\s*(.+)$"},
+    "math-train": {"path": "math-train/math.json", "columns": {"text": "problem", "gold": "answer"}},
+}
 
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -39,6 +44,17 @@ def annotate(folder: Path) -> None:
     write_annotations(folder / "data/annotations/cold_start.jsonl", rows[:8])
 
 
+def add_real_sources(params: Path) -> None:
+    """gsm8k and math-train beside the procedural sources, as a user would add them; ours to read, not to copy."""
+    values = yaml.safe_load(params.read_text())
+    for name, entry in REAL.items():
+        path = str(SHARED / entry["path"])
+        values["prompts"]["sources"].append({"name": name, "domain": "maths", "licence": "MIT", "limit": 60} | entry | {"path": path})
+    values["candidates"] |= {"sources": ["running-sums", *REAL], "prompts": 60}
+    values["evaluate"] |= {"sources": ["running-sums", *REAL], "problems": 24}
+    params.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A copy of the checkout with everything built at smoke size."""
@@ -49,6 +65,8 @@ def built(tmp_path_factory):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "tests/smoke.yaml", folder / "params.yaml")
+    if SHARED.is_dir():
+        add_real_sources(folder / "params.yaml")
     annotate(folder)
     for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "smoke"]):
         subprocess.run(["git", *words], cwd=folder, check=True)
@@ -106,7 +124,9 @@ def test_one_reward_weight_makes_only_its_dependents_stale(built):
     params = folder / "params.yaml"
     text = params.read_text()
     try:
-        params.write_text(text.replace("rewards: {accuracy: 1.0, format: 0.1, language: 0.2}", "rewards: {accuracy: 1.0, format: 0.1, language: 0.3}", 1))
+        values = yaml.safe_load(text)
+        values["dev2"]["rewards"]["language"] = 0.3
+        params.write_text(yaml.safe_dump(values, sort_keys=False))
         status = command(folder, sys.executable, "-m", "dvc", "status", "--json")
         assert set(json.loads(status.stdout)) == {"dev2"}
         dag = load_dag(folder, yaml.safe_load(params.read_text()))
@@ -137,3 +157,23 @@ def test_the_final_split_is_in_no_training_set(built):
     for name in ("06_cold_start", "11_reasoning", "12_non_reasoning", "13_sft_data"):
         assert not final & {r["prompt"] for r in read_rows(folder / "data" / name, "examples")}, name
     assert not final & {r["text"] for r in read_rows(folder / "data/01_prompts", "train")}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real inputs at {SHARED}; R1_SHARED_DATA names another folder")
+def test_real_rows_flow_are_verified_counted_and_traceable(built):
+    folder, _ = built
+    from tasks.provenance.artifacts import read_rows
+
+    prompts = {r["id"]: r for r in read_rows(folder / "data/01_prompts", "train")}
+    counts = json.loads((folder / "metrics/prompts.json").read_text())["sources"]
+    candidates = read_rows(folder / "data/09_candidates", "candidates")
+    verdicts = {v["completion_id"]: v for v in read_rows(folder / "data/10_verdicts", "verdicts")}
+    decided = {d["row_id"] for d in read_rows(folder / "data/11_reasoning", "decisions")}
+    problems = read_rows(folder / "data/20_evaluate/base", "problems")
+    for name, entry in REAL.items():
+        told = counts[name]
+        assert told["rows"] == 60 == told["kept"] + sum(told["dropped"].values())
+        mine = [c for c in candidates if prompts[c["prompt_id"]]["source"] == name]
+        assert mine and all(c["id"] in decided and verdicts[c["id"]]["status"] in ("ok", "wrong", "unparsable") for c in mine)
+        assert all(Path(entry["path"]).name in prompts[c["prompt_id"]]["origin"] for c in mine)
+    assert {"gsm8k", "math-train"} & {p["source"] for p in problems}

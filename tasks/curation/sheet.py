@@ -87,7 +87,7 @@ def read_sheet(path: Path, known: dict[str, ReviewRow], annotator: str, partial:
         faults += [
             f"{where}:{c}: its encoding is broken ({REPLACEMENT}); save the sheet as UTF-8"
             for c in COLUMNS
-            if REPLACEMENT in cells.get(c, "")
+            if REPLACEMENT in cells.get(c, "") and REPLACEMENT not in (getattr(known.get(cells["id"].strip()), c, None) or "")
         ]
         if (key := cells["id"].strip()) not in known:
             faults.append(f"{where}:id: {key!r} was not given out; export again, and leave the id column as it is")

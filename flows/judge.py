@@ -32,7 +32,7 @@ def body(p: Params, run: Run) -> dict:
     metrics, _ = fine_tune_checkpoint(
         run.input("base"), run.out, texts, p.sft, run.seed, run.work, run.progress, run.threads
     )
-    policy = load_policy(run.out, run.threads, published=False)
+    policy = load_policy(run.out, run.threads)
     replies = sample(policy, [ask(e) for e in held_out], 1, 0.0, 1.0, 4, run.seed)
     right = sum((parse_reply(r[0].text) == "ok") == e.right for r, e in zip(replies, held_out, strict=True))
     return metrics | {

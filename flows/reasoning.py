@@ -4,6 +4,7 @@ Correct by verdict; dropped are mixed languages, over-long paragraphs and code b
 truncated and malformed responses, exact repeats, and more than `max_per_prompt` of one prompt.
 """
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -36,7 +37,7 @@ def body(p: Params, run: Run) -> dict:
     result = filter_candidates(
         candidates, verdicts, languages, p.min_language_share, p.max_paragraph_chars, p.max_per_prompt, run.progress
     )
-    kept = candidates.take(result.kept).to_pylist()
+    kept = candidates.take(pa.array(result.kept, pa.int64())).to_pylist()
     examples = [example(prompts[c["prompt_id"]], c["text"], c["id"], "candidates") for c in kept]
     write_rows(run.out, "examples", examples, SFT_EXAMPLE)
     write_rows(run.out, "decisions", result.decisions.to_pylist(), DECISION)

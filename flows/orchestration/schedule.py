@@ -11,22 +11,22 @@ UNKNOWN = 10.0
 # Seconds of a stage, cpu recipe, one thread; in force until the run book has this machine's own.
 FIRST_GUESS = {
     "prompts": 6,
-    "base": 140,
+    "base": 135,
     "student_base": 110,
-    "judge": 30,
+    "judge": 65,
     "r1_zero": 150,
-    "cold_start": 20,
+    "cold_start": 30,
     "dev1": 12,
     "dev2": 90,
-    "candidates": 25,
-    "verdicts": 25,
-    "dev3": 30,
+    "candidates": 22,
+    "verdicts": 10,
+    "dev3": 60,
     "reward_models": 25,
-    "r1": 70,
-    "distill": 60,
+    "r1": 80,
+    "distill": 80,
     "student_rl": 100,
-    "evaluate": 15,
-    "report": 15,
+    "evaluate": 22,
+    "report": 10,
 }
 
 

@@ -13,11 +13,8 @@ class Policy:
     sha: str  # sha256 of the weights; names the model in every completion
 
 
-def load_policy(folder: Path, threads: int = 1, published: bool = True) -> Policy:
-    """Load a checkpoint for sampling, on the GPU in bf16 where there is one, else on `threads` CPU threads.
-
-    A checkpoint that is not `published` yet has no manifest to name it by; its completions are not kept.
-    """
+def load_policy(folder: Path, threads: int = 1) -> Policy:
+    """Load a checkpoint for sampling, on the GPU in bf16 where there is one, else on `threads` CPU threads."""
     import torch
 
     from tasks.training.checkpoints import load
@@ -25,4 +22,4 @@ def load_policy(folder: Path, threads: int = 1, published: bool = True) -> Polic
     torch.set_num_threads(threads)
     gpu = torch.cuda.is_available()
     model, tokenizer = load(folder, bf16=gpu)
-    return Policy(model.to("cuda" if gpu else "cpu").eval(), tokenizer, weights_sha(folder) if published else "unpublished")
+    return Policy(model.to("cuda" if gpu else "cpu").eval(), tokenizer, weights_sha(folder))

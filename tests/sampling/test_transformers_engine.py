@@ -96,3 +96,21 @@ def test_batches_are_bounded_by_the_memory_of_their_keys_and_values(policy, monk
     monkeypatch.setattr(engine, "CACHE_BYTES", 2 * 2 * 32 * 100 * 4 * 7)  # 7 rows: 2 tensors, 2 layers, 32 wide, float32
     assert engine.batch_rows(policy.model, 100) == 7
     assert engine.batch_rows(policy.model, 10**6) == 1
+
+
+def test_a_checkpoint_of_your_own_needs_no_manifest_and_a_damaged_one_is_noticed(checkpoint, tmp_path):
+    import shutil
+
+    from tasks.provenance.artifacts import ArtifactError
+
+    mine = tmp_path / "mine"
+    shutil.copytree(checkpoint, mine)
+    (mine / "manifest.json").unlink()
+    assert load_policy(mine).sha == load_policy(checkpoint).sha
+    damaged = tmp_path / "damaged"
+    shutil.copytree(checkpoint, damaged)
+    weights = bytearray((damaged / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    (damaged / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ArtifactError, match="damaged"):
+        load_policy(damaged)

@@ -12,13 +12,18 @@ class Params(Settings):
     sft: SFT
 
 
-def body(p: Params, run: Run) -> dict:
-    pairs = [(render(run.template, e["prompt"]), e["response"]) for e in read_examples(run.input("cold_start"))]
+def fine_tune_base(p: Params, run: Run, examples: str) -> dict:
+    """SFT of the base on a set of examples; `dev3` does the same with the SFT set."""
+    pairs = [(render(run.template, e["prompt"]), e["response"]) for e in read_examples(run.input(examples))]
     metrics, curve = fine_tune_checkpoint(
         run.input("base"), run.out, pairs, p.sft, run.seed, run.work, run.progress, run.threads
     )
     run.curve(curve)
     return metrics
+
+
+def body(p: Params, run: Run) -> dict:
+    return fine_tune_base(p, run, "cold_start")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from flows import dev1
 from flows.orchestration.stage import Run, stage
-from tasks.curation.examples import read_examples
-from tasks.prompts.templates import render
-from tasks.training.sft import fine_tune_checkpoint
 
 
 class Params(dev1.Params):
@@ -12,12 +9,7 @@ class Params(dev1.Params):
 
 
 def body(p: Params, run: Run) -> dict:
-    pairs = [(render(run.template, e["prompt"]), e["response"]) for e in read_examples(run.input("sft_data"))]
-    metrics, curve = fine_tune_checkpoint(
-        run.input("base"), run.out, pairs, p.sft, run.seed, run.work, run.progress, run.threads
-    )
-    run.curve(curve)
-    return metrics
+    return dev1.fine_tune_base(p, run, "sft_data")
 
 
 if __name__ == "__main__":

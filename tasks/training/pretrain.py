@@ -173,13 +173,13 @@ class Pretraining:
 def pretrain(
     p: Pretrain,
     tokenizer,
-    documents: Callable[[int, int, bool], list],
+    documents: Callable[[int, int, str], list],
     seed: int,
     work: Path,
     probe: Callable[[object], dict] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Pretraining:
-    """Train to `p.tokens` tokens; `documents(seed, count, clean)` makes the text of each chunk.
+    """Train to `p.tokens` tokens; `documents(seed, count, phase)` makes the text of each chunk.
 
     `probe(model)` gives columns of the learning curve. Resumes from `work`; the resumed run has the same bits.
     """
@@ -190,7 +190,8 @@ def pretrain(
         share = run.counters["tokens"] / p.tokens
         chunk_seed = derive_seed(seed, "corpus", run.counters["chunks"])
         size = [tokens for start, tokens in p.batch_tokens if share >= start][-1]
-        chunk = documents(chunk_seed, CHUNK, share < p.clean_share)
+        phase = "clean" if share < p.clean_share else "noisy"
+        chunk = documents(chunk_seed, CHUNK, phase)
         losses = []
         for batch in _batches(chunk, tokenizer, size, random.Random(chunk_seed)):
             losses.append(run.step(batch))

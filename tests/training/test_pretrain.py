@@ -12,15 +12,15 @@ from tasks.training.settings import Pretrain
 TEXT = pretraining_set("bare")
 
 
-@pytest.mark.parametrize("clean", [True, False])
-def test_no_held_out_prompt_in_the_corpus(clean):
+@pytest.mark.parametrize("phase", ["clean", "noisy"])
+def test_no_held_out_prompt_in_the_corpus(phase):
     import re
 
     questions = set()
-    for d in TEXT.documents(5, 4000, clean):
+    for d in TEXT.documents(5, 4000, phase):
         questions |= set(re.findall(r"User: (.*?)(?: and check)?\nAssistant", d.prompt))
     sums = [q for q in questions if q.startswith("Compute")]
-    assert len(sums) > 2000
+    assert len(sums) > 1500
     assert not [q for q in questions if held_out(q)]
 
 

@@ -20,6 +20,7 @@ from tasks.training.tokenizer import train_tokenizer
 PROMPT_SHARE = 0.15  # mean prompt, of prompts.max_prompt_tokens
 RESPONSE_SHARE = 0.25  # mean response, of the token limit
 KEPT_SHARE = 0.5  # candidates that survive rejection sampling
+FORCED = 4  # samples a problem that are made to guess or made to reason: two of each (flows/evaluate.py)
 UNPUBLISHED = {  # what stands in for a null of recipes/paper.yaml, and where it comes from
     "prompts.max_prompt_tokens": (1333, "200 tokens a prompt"),
     "judge.pairs": (0, "the paper prompts DeepSeek-V3 and trains no judge"),
@@ -177,7 +178,7 @@ def make_plan(values: dict, root: Path, device: str | None = None) -> Plan:
     recipe.note(f"trained and sampled are tokens; FLOPs: {TRAIN} per active parameter and trained token, {FORWARD} per sampled one")
     recipe.note(
         f"mean prompt {PROMPT_SHARE:.0%} of prompts.max_prompt_tokens, mean response {RESPONSE_SHARE:.0%} of the token "
-        f"limit, {KEPT_SHARE:.0%} of the candidates kept; evaluation also samples forced_k chains of thought a problem"
+        f"limit, {KEPT_SHARE:.0%} of the candidates kept; evaluation also samples {FORCED} forced responses a problem"
     )
     recipe.note(
         f"disk: published artifacts only, {chosen.parameter_bytes} bytes a parameter; a training stage's resumable state "
@@ -319,7 +320,7 @@ def _owner(r: _Recipe, folder: str) -> tuple[str, Size]:
 
 
 def _evaluate(r: _Recipe) -> Iterator[Step]:
-    rows = r.get("evaluate.problems") * (r.get("evaluate.k") + r.get("evaluate.forced_k"))
+    rows = r.get("evaluate.problems") * (r.get("evaluate.k") + FORCED)
     tokens = r.prompt + RESPONSE_SHARE * r.get("evaluate.max_tokens")
     for name, folder in r.get("evaluate.models").items():
         yield _sampling(f"evaluate@{name}", f"{r.get('evaluate.k')} samples a problem", _owner(r, folder), rows, tokens)

@@ -1,6 +1,6 @@
 """A student (paper 2.4): SFT on the teacher's set, no RL.
 
-Departure: a control student is trained on as many rows whose chains of thought come from the generator of the
+Departure: a control student is trained on the same prompts, whose chains of thought come from the generator of the
 problems, not from the teacher: what it lacks against the distilled one is what the teacher gave.
 """
 
@@ -29,16 +29,16 @@ class Params(Settings):
 
 def body(p: Params, run: Run) -> dict:
     student = p.students[run.item]
-    examples = read_examples(run.input("sft_data"))
+    examples, unsolved = read_examples(run.input("sft_data")), 0
     if student.data == "generator":
-        examples = with_generator_solutions(examples, read_prompts(run.input("prompts"), "train"))
+        examples, unsolved = with_generator_solutions(examples, read_prompts(run.input("prompts"), "train"))
     pairs = [(render(run.template, e["prompt"]), e["response"]) for e in examples]
     metrics, curve = fine_tune_checkpoint(
         run.input(f"student_base/{student.base}"), run.out, pairs, student.sft, run.seed, run.work, run.progress,
         run.threads,
     )  # fmt: skip
     run.curve(curve)
-    return metrics | {"data": student.data}
+    return metrics | {"data": student.data, "without_solution": unsolved}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The generative verifier (paper 2.3.3): it reads question, ground truth and prediction, and writes a verdict.
 
 Departure: the paper asks DeepSeek-V3. Here the base is fine-tuned into a small judge on procedural pairs of gold and
-prediction, half of them wrong; what it decides is compared with the rule verdicts in `verdicts`.
+prediction, half of them wrong. It sits an exam on held-out pairs (`exam.json`); `verdicts` asks only a judge that passed.
 """
+
+import json
 
 from pydantic import Field
 
@@ -35,12 +37,14 @@ def body(p: Params, run: Run) -> dict:
     policy = load_policy(run.out, run.threads)
     replies = sample(policy, [ask(e) for e in held_out], 1, 0.0, 1.0, 4, run.seed)
     right = sum((parse_reply(r[0].text) == "ok") == e.right for r, e in zip(replies, held_out, strict=True))
-    return metrics | {
+    exam = {
         "pairs": len(train),
         "held_out": len(held_out),
         "accuracy": right / len(held_out),
         "accuracy_ci95": wilson(right, len(held_out)),
     }
+    (run.out / "exam.json").write_text(json.dumps(exam))
+    return metrics | exam
 
 
 if __name__ == "__main__":

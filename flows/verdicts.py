@@ -6,6 +6,7 @@ that the rules cannot find in the response is not put to the judge: it stays unp
 """
 
 import hashlib
+import json
 from collections import Counter
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pydantic import Field
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render
-from tasks.provenance.artifacts import read_rows, write_rows
+from tasks.provenance.artifacts import checked, read_rows, write_rows
 from tasks.rows import COMPLETION, STATUSES, VERDICT
 from tasks.settings import Settings
 from tasks.verification.judge import agreement, judge_prompt, judged
@@ -40,6 +41,9 @@ class Params(Settings):
     judge_share: float | None = Field(
         ge=0, le=1, description="share of the prompts the judge decides; the paper says a part; 0: no judge"
     )
+    min_judge_accuracy: float = Field(
+        0.8, ge=0, le=1, description="on the judge's held-out pairs; one below it decides nothing, and the metrics say so"
+    )
 
 
 def chosen(prompt_id: str, share: float) -> bool:
@@ -54,7 +58,9 @@ def body(p: Params, run: Run) -> dict:
     asked = [prompts[c["prompt_id"]] for c in candidates]
     progress = lambda done, total: run.progress(done, total, unit="verdicts")
     rules = verify_all(asked, [c["text"] for c in candidates], progress)
-    final = judge(p.judge_share, asked, rules, run) if p.judge_share else {}
+    exam = json.loads(checked(run.input("judge"), "exam.json").read_text())["accuracy"]
+    fit = exam >= p.min_judge_accuracy
+    final = judge(p.judge_share, asked, rules, run) if p.judge_share and fit else {}
     verdicts = [final.get(i, rule) for i, rule in enumerate(rules)]
     pairs = sorted(final.items())
     write_rows(run.out, "verdicts", [v.row(c["id"], c["prompt_id"]) for v, c in zip(verdicts, candidates)], VERDICT)
@@ -68,6 +74,8 @@ def body(p: Params, run: Run) -> dict:
         if pairs
         else "none: judge_share is 0"
         if not p.judge_share
+        else f"none: its accuracy of {exam:.3f} on held-out pairs is below {p.min_judge_accuracy}"
+        if not fit
         else "none: it had nothing to decide",
         "judge_prompts": len({candidates[i]["prompt_id"] for i, _ in pairs}),
         "judge_candidates": len(pairs),

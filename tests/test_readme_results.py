@@ -15,7 +15,7 @@ def test_readme_table_equals_the_committed_metrics():
     assert len(rows) == len(metrics) > 0
     wanted = set()
     for m in metrics:
-        low, high = m["pass_at_1_ci95"]
+        low, high = m["pass_at_1_ci95"]["low"], m["pass_at_1_ci95"]["high"]
         wanted.add(
             (f"{m['parameters']:,}", f"{100 * m['pass_at_1']:.1f} [{100 * low:.1f}, {100 * high:.1f}]", f"{100 * m['cons_at_k']:.1f}")
         )

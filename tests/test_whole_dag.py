@@ -116,6 +116,7 @@ def test_evaluation_metrics_have_their_names_and_their_protocol(built):
     assert len(evaluated) == 6
     for metrics in evaluated:
         assert names <= metrics.keys()
+        assert metrics["pass_at_1_ci95"].keys() == {"low", "high"}
         assert {"k", "seed", "template_hash", "temperature", "top_p", "max_tokens", "split"} <= metrics["protocol"].keys()
 
 

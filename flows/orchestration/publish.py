@@ -114,13 +114,21 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def as_json(value: Any) -> str:
-    """Deterministic JSON; numbers of numpy and torch become plain ones, a number that is none (NaN) null."""
+    """Deterministic JSON; numbers of numpy and torch become plain ones, a number that is none (NaN) null.
+
+    An interval, the pair under a key that ends in _ci95, is written as {low, high}: `dvc metrics` shows mappings and
+    numbers and drops lists.
+    """
     return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _bounds(value: Any) -> Any:
+    return dict(zip(("low", "high"), value, strict=True)) if isinstance(value, list) and len(value) == 2 else value
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _bounds(_plain(v)) if str(k).endswith("_ci95") else _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if hasattr(value, "tolist"):

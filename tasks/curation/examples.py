@@ -25,20 +25,14 @@ def read_examples(folder: Path) -> list[dict]:
     return read_rows(folder, "examples", SFT_EXAMPLE)
 
 
-def with_generator_solutions(examples: list[dict], prompts: list[dict]) -> list[dict]:
-    """As many rows on the same prompts, sampled responses exchanged for the generator's own solutions.
+def with_generator_solutions(examples: list[dict], prompts: list[dict]) -> tuple[list[dict], int]:
+    """The same rows with sampled responses exchanged for the generator's own solutions, and how many had none.
 
-    Rows that are no sampled completion (non-reasoning data) stay as they are. A prompt without a solution is an
-    error: the control would be trained on less than the student it is compared with.
+    Rows that are no sampled completion (non-reasoning data) stay as they are. A prompt whose source gives no
+    solution is left out: the teacher's response would teach the control what it is there to do without.
     """
     by_id = {p["id"]: p for p in prompts}
-    out = []
-    for row in examples:
-        if row["completion_id"] is None:
-            out.append(row)
-            continue
-        prompt = by_id[row["prompt_id"]]
-        if not prompt["solution"]:
-            raise ValueError(f"prompt {prompt['id']} of source {prompt['source']} has no solution: it cannot be in a control")
-        out.append(example(prompt, prompt["solution"]))
-    return out
+    sampled = [row for row in examples if row["completion_id"] is not None]
+    solved = [by_id[row["prompt_id"]] for row in sampled if by_id[row["prompt_id"]]["solution"]]
+    own = [row for row in examples if row["completion_id"] is None]
+    return [example(p, p["solution"]) for p in solved] + own, len(sampled) - len(solved)

@@ -5,12 +5,21 @@ import json
 from pathlib import Path
 
 
+def _pairs(value):
+    """Intervals as [low, high] again; files hold them as {low, high}, which `dvc metrics` can show."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"low", "high"}:
+        return [value["low"], value["high"]]
+    return {key: _pairs(inner) for key, inner in value.items()}
+
+
 def read_metrics(folder: Path) -> dict[str, dict]:
     """metrics/distill/qwen.json → {"distill/qwen": …}, sorted by name; a damaged file is an error that names it."""
     metrics = {}
     for path in sorted(Path(folder).rglob("*.json")):
         try:
-            metrics[path.relative_to(folder).with_suffix("").as_posix()] = json.loads(path.read_text())
+            metrics[path.relative_to(folder).with_suffix("").as_posix()] = _pairs(json.loads(path.read_text()))
         except json.JSONDecodeError as e:
             raise ValueError(f"{path} is no JSON ({e}); rebuild it with `r1 run`") from e
     return metrics

@@ -96,3 +96,12 @@ def test_routes_take_different_prompts():
     assert {r: (n, len(p)) for r, (n, p) in plan.items()} == {"few_shot": (5, 20), "r1_zero": (4, 16), "human": (1, 0)}
     ids = [p["id"] for _, part in plan.values() for p in part]
     assert len(ids) == len(set(ids))
+
+
+def test_a_control_has_the_generators_solutions_and_counts_prompts_without_one(prompts):
+    from tasks.curation.examples import example, with_generator_solutions
+
+    unsolved = {**prompts[1], "solution": None}
+    rows = [example(prompts[0], "teacher's", "c0"), example(unsolved, "teacher's", "c1"), example(prompts[2], "own", None)]
+    control, left_out = with_generator_solutions(rows, [prompts[0], unsolved, prompts[2]])
+    assert [r["response"] for r in control] == [prompts[0]["solution"], "own"] and left_out == 1

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,11 @@ import yaml
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 BIN = Path(sys.executable).parent
+
+
+def _hears_interrupts() -> None:
+    """A test run in the background ignores SIGINT, and what it starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Toy:
 
     def start(self, *command: str, **env: str) -> subprocess.Popen:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=self.root, env=self.env(**env), **pipes)
+        return subprocess.Popen(command, cwd=self.root, env=self.env(**env), preexec_fn=_hears_interrupts, **pipes)
 
     def call(self, *command: str, ok: bool = True, **env: str) -> str:
         """Run to the end; its output. `ok=False` expects a failure."""

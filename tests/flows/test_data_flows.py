@@ -27,7 +27,7 @@ SECTIONS = {
             {"name": "general", "family": "general", "count": 400, "licence": "generated"},
         ]
     },
-    "verdicts": {"judge_share": 0.5},
+    "verdicts": {"judge_share": 0.5, "min_judge_accuracy": 0.5},
     "reasoning": {"max_per_prompt": 2, "min_language_share": 0.999, "max_paragraph_chars": 600},
     "non_reasoning": {"sources": ["general"], "rows": 200},
     "sft_data": {"max_tokens": 100},
@@ -80,8 +80,15 @@ def candidates(checkout):
     write_rows(folder, "candidates", rows, COMPLETION)
     write_manifest(folder)
     untrained(checkout / "data/04_judge")
+    examine(checkout / "data/04_judge", 0.9)
     shutil.copytree(checkout / "data/04_judge", checkout / "data/02_base")
     return rows
+
+
+def examine(folder, accuracy):
+    """What the judge's exam on held-out pairs said, beside its weights."""
+    (folder / "exam.json").write_text(json.dumps({"accuracy": accuracy}))
+    write_manifest(folder)
 
 
 def untrained(folder):
@@ -115,6 +122,10 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
     assert metrics["judge_candidates"] == len(agreement) == sum(v["method"] == "judge" for v in verdicts) > 0
     assert all(a["rule"] in ("ok", "wrong") for a in agreement) and metrics["agreement"] is not None
     assert metrics["status"]["unparsable"] >= len(candidates) / 4, "the cut-off ones have no answer"
+
+    examine(checkout / "data/04_judge", 0.4)  # a judge that failed its exam decides nothing
+    metrics = run(checkout, "verdicts")
+    assert "0.400 on held-out pairs is below 0.5" in metrics["judge"] and metrics["judge_candidates"] == 0
 
     configure(checkout, verdicts={"judge_share": 0})
     metrics = run(checkout, "verdicts")

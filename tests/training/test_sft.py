@@ -20,9 +20,9 @@ def test_prompts_carry_no_loss_and_long_examples_are_counted(checkpoint):
 
 
 def test_loss_falls_and_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path):
-    p = SFT(epochs=6, batch_size=4, learning_rate=3e-3, save_every=10, warmup_steps=2)
+    p = SFT(epochs=10, batch_size=4, learning_rate=3e-3, save_every=10, warmup_steps=2)
     metrics, curve = fine_tune_checkpoint(checkpoint, tmp_path / "whole", PAIRS, p, 1, tmp_path / "w1")
-    assert metrics["steps"] == 30 and metrics["loss_last"] < 0.7 * metrics["loss_first"]
+    assert metrics["steps"] == 50 and metrics["loss_last"] < metrics["loss_first"] / 2
 
     class Killed(Exception):
         pass

@@ -102,6 +102,7 @@ class Children:
         env |= guard.environment(self.threads)
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
         env["PYTHONUNBUFFERED"] = "1"
+        env[guard.STARTER] = str(os.getpid())
         env["R1_PROGRESS"] = str(self._progress_file(stage))
         return env | ({tracking.PARENT: parent} if parent else {})
 

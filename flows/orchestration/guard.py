@@ -7,14 +7,19 @@ dvc (PR_SET_PDEATHSIG), holds a lock of its own while it lives, and starts in an
 
 import ctypes
 import fcntl
+import json
 import os
+import select
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
 BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
 PR_SET_PDEATHSIG = 1
+SHELLS = {"sh", "dash", "bash", "zsh", "ksh", "fish", "busybox"}
+STARTER = "R1_STARTER"  # process id of who starts a process that is to die with it; dvc's for a stage
 
 
 class BusyError(Exception):
@@ -22,13 +27,51 @@ class BusyError(Exception):
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, however the parent dies."""
+    """Have the kernel kill this process when its parent dies, however the parent dies.
+
+    A stage dies with dvc also where a shell stands between them: DVC runs a command through $SHELL, and dash, unlike
+    bash, stays to wait for it.
+    """
     parent = os.getppid()
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or (parent == 1 and "DVC_STAGE" in os.environ and not _is_dvc(1)):
-        raise SystemExit("the process that started this one is gone")  # it died before the line above
+    ancestors = [parent]
+    if "DVC_STAGE" in os.environ and _program(parent) in SHELLS:
+        ancestors.append(_parent(parent))
+        _die_with(ancestors[-1])
+    expected = int(os.environ.get(STARTER, ancestors[-1]))
+    orphan = ancestors[-1] == 1 and "DVC_STAGE" in os.environ and not _is_dvc(1)
+    if os.getppid() != parent or expected not in ancestors or orphan:
+        raise SystemExit("the process that started this one is gone")  # it died before the lines above
+
+
+def _die_with(pid: int) -> None:
+    """Have a thread of this process end it when process `pid`, which is not its parent, ends."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise SystemExit("the process that started this one is gone") from None
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="die with dvc", daemon=True).start()
+
+
+def _program(pid: int) -> str:
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 1
 
 
 def _is_dvc(pid: int) -> bool:
@@ -36,6 +79,29 @@ def _is_dvc(pid: int) -> bool:
         return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def mend_rwlock(root: Path) -> None:
+    """Remove DVC's table of who reads and writes what where a kill left half of it.
+
+    DVC rewrites the file in place, and every later command would stop at it. What the table said of processes that
+    still run is lost with it; the stages' own locks (`hold`) stand.
+    """
+    from dvc.lock import LockError, make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    folder = root / ".dvc" / "tmp"
+    table = folder / RWLOCK_FILE
+    if not table.exists():
+        return
+    try:
+        with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder)):
+            try:
+                json.loads(table.read_text(encoding="utf-8"))
+            except ValueError:
+                table.unlink()
+    except LockError:
+        return  # somebody alive is writing it
 
 
 def hold(root: Path, stage: str) -> IO[str]:
@@ -108,6 +174,8 @@ def settle(threads: int) -> None:
 def dvc() -> int:
     """The dvc command line, dying with its parent."""
     die_with_parent()
+    os.environ[STARTER] = str(os.getpid())
+    mend_rwlock(Path.cwd())
     from dvc.cli import main
 
     return main(sys.argv[1:])

@@ -28,6 +28,7 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
     values = read_yaml(root / "params.yaml")
     top = check(Top, scalars(values), "params.yaml")
     dag = load_dag(root, values)
+    guard.mend_rwlock(root)
     selected = dag.select(targets, downstream)
     forced = _forced(dag, selected, targets, downstream) if force else set()
     todo = with_downstream(dag, stale(root, selected) | forced, selected)

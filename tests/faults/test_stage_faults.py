@@ -23,11 +23,12 @@ def _slow(toy, seconds: float = 0.3, steps: int = 12) -> None:
     toy.set("grow.plants.oak", {"steps": steps, "seconds": seconds})
 
 
-def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(toy):
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])  # one gives way to the command it runs, the other stays
+def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(toy, shell):
     _slow(toy)
     reference = toy.copy(toy.root.parent / "reference")
     toy.dvc("repro", "numbers")
-    dvc = toy.start("dvc", "repro", "grow@oak")
+    dvc = toy.start("dvc", "repro", "grow@oak", SHELL=shell)
     until(lambda: _steps(toy) >= 3, what="three steps")
     dvc.send_signal(signal.SIGKILL)
     dvc.wait()

@@ -108,11 +108,12 @@ def test_all_bad_params_are_listed_before_anything_runs(toy):
     assert "Traceback" not in said and not toy.has("work/logs") and not toy.has("data")
 
 
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_the_pipeline_ends_nothing_goes_on(toy, how):
+def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.2})
     toy.r1("run", "numbers")
-    run = toy.start(*toy.r1_command("run"))
+    run = toy.start(*toy.r1_command("run"), SHELL=shell)
     until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), what="the first step")
     assert any("flows.grow oak" in c for c in toy.processes().values())
     run.send_signal(how)
@@ -121,6 +122,13 @@ def test_however_the_pipeline_ends_nothing_goes_on(toy, how):
     until(lambda: not toy.processes(), 5, "all children to end")
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.0})
     toy.r1("run", "grow@oak")  # DVC's locks did not outlive their owners
+
+
+def test_half_a_table_of_locks_stops_nobody(toy):
+    (toy.root / ".dvc/tmp").mkdir(exist_ok=True)
+    (toy.root / ".dvc/tmp/rwlock").write_text('{"write": {"/somewh')
+    toy.r1("run", "numbers")
+    assert toy.has("data/01_numbers")
 
 
 def test_waits_for_a_stage_that_somebody_else_is_building(toy):

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from tasks.rows import STATUSES
 
 FIELDS = ("status", "extracted", "gold", "method", "detail", "verifier")
+MAX_DETAIL = 1000  # characters
+Decided = tuple[str, str, str]  # status, method, detail
+
+
+class VerificationError(Exception):
+    """A prompt cannot be verified at all; the message names the prompt, what is missing and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -27,3 +33,14 @@ class Verdict:
     def row(self, completion_id: str, prompt_id: str) -> dict:
         """This verdict as a VERDICT row."""
         return {"completion_id": completion_id, "prompt_id": prompt_id} | {f: getattr(self, f) for f in FIELDS}
+
+
+def writable(text: str | None) -> str | None:
+    """`text` without what UTF-8 or a Parquet reader cannot hold: lone surrogates and NUL become U+FFFD."""
+    if text is None or text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if _lone(text) else text.replace("\0", "\ufffd")
+
+
+def _lone(text: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in text)

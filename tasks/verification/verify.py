@@ -1,136 +1,313 @@
-"""One response, one verdict: the verifier is chosen by the prompt's domain."""
+"""One response, one verdict: the verifier is chosen by the prompt's domain.
 
+A domain is one module (or package) that exposes NAME, LIBRARIES, RUNS, `start`, `work` and `gold_problem`; it is loaded
+when the first prompt of its domain comes along. A domain of your own is such a module and one line in DOMAINS.
+"""
+
+import ast
 import functools
 import hashlib
+import importlib
 import json
-from collections.abc import Callable
-from importlib.metadata import version
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tasks.verification import answers, maths, workers
-from tasks.verification.verdict import Verdict
+from tasks.verification import workers
+from tasks.verification.verdict import MAX_DETAIL, Decided, Verdict, VerificationError, writable
 
-VERIFIED = ("maths", "logic")  # domains whose answers are checked by rule
-_LIBRARIES = ("math-verify", "latex2sympy2_extended", "sympy", "reasoning_gym")
-_CODE = ("verdict.py", "answers.py", "equivalence.py", "worker_process.py", "workers.py", "maths.py", "verify.py")
+__all__ = ["DOMAINS", "Effort", "VerificationError", "gold_problems", "verifier_version", "verify", "verify_all", "verify_stream"]
+
+DOMAINS = {
+    "maths": "tasks.verification.maths",
+    "logic": "tasks.verification.logic",
+    "choice": "tasks.verification.choices",
+    "quantity": "tasks.verification.quantities",
+    "instructions": "tasks.verification.instructions.domain",
+    "code": "tasks.verification.code.domain",
+}
+WINDOW = 4096  # rows a stream holds at most: verdicts come in order, so one slow row holds back those behind it
+WINDOW_CHARS = 64 << 20  # of their texts
+MEMO = 16_384  # decisions kept, so that a repeated (gold, answer) pair is checked once
+SLOWEST = 5  # items that a report on time names
+_ROOT = Path(__file__).resolve().parents[2]
+_COMMON = ("verdict.py", "verify.py", "workers.py", "worker_process.py")
+_log = logging.getLogger(__name__)
+_memo: OrderedDict[bytes, Future] = OrderedDict()
 
 
-class VerificationError(Exception):
-    """A prompt cannot be verified at all; the message names the prompt and what is missing."""
+@dataclass
+class Effort:
+    """Where the time of a batch went; give one to `verify_stream` or `verify_all` and read it afterwards."""
+
+    asked: int = 0  # jobs that went to a worker; the other rows were decided at once or repeated a job
+    seconds: float = 0.0  # of all jobs, wall time of their workers
+    unreached: int = 0  # rows without a verdict because the budget was spent
+    slowest: list[tuple[float, str]] = field(default_factory=list)  # (seconds, which item), the slowest first
+
+    def add(self, seconds: float, item: str) -> None:
+        self.asked, self.seconds = self.asked + 1, self.seconds + seconds
+        self.slowest = sorted([*self.slowest, (seconds, item)], reverse=True)[:SLOWEST]
+
+    def __str__(self) -> str:
+        return "; ".join(f"{seconds:.1f} s: {item}" for seconds, item in self.slowest)
+
+
+@dataclass
+class _Row:
+    """A row on its way through a stream."""
+
+    prompt: dict
+    extracted: str | None
+    decision: Decided | None
+    future: Future | None = None
+    mine: bool = False  # this row's job is not one that an earlier row asked for
+    chars: int = 0
+
+
+def module_of(domain: str):
+    """The module of a domain; raises VerificationError where no rule can verify it."""
+    if domain not in DOMAINS:
+        raise VerificationError(
+            f"domain {domain!r} is one that no rule can verify (only {', '.join(DOMAINS)}): "
+            "leave its source out of `sources` here, or score it with a preference reward"
+        )
+    return importlib.import_module(DOMAINS[domain])
 
 
 @functools.cache
-def verifier_version() -> str:
-    """16 hex digits that change with the verification code or the libraries it asks."""
+def verifier_version(*domains: str) -> str:
+    """16 hex digits that change with the verification code of these domains (default: all) or the libraries it asks."""
+    if len(domains) != 1:
+        parts = [verifier_version(d) for d in sorted(domains or DOMAINS)]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+    module = module_of(domains[0])
     digest = hashlib.blake2b(digest_size=8)
-    for name in _CODE:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    digest.update(json.dumps([[name, version(name)] for name in _LIBRARIES]).encode())
+    for file in _files(Path(module.__file__)):
+        digest.update(file.read_bytes())
+    digest.update(json.dumps([[name, _version(name)] for name in module.LIBRARIES]).encode())
     return digest.hexdigest()
 
 
-def verify(prompt: dict, text: str) -> Verdict:
-    """Verdict on one response to a PROMPT row; raises VerificationError without a verifier or a gold."""
-    extracted, decision, job = _start(prompt, text)
-    if decision is None:
-        decision = maths.decided(workers.shared.ask(job))
-    return _verdict(prompt, extracted, decision)
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _files(start: Path) -> list[Path]:
+    """What decides a domain's verdicts: its module, every module of tasks/ that it imports, its package, the common ones."""
+    here = Path(__file__).parent
+    todo = [start, *(here / name for name in _COMMON if name != "verify.py")]
+    if start.parent != here:
+        todo += [p for p in start.parent.rglob("*") if p.is_file() and p.suffix not in (".pyc", "")]
+    seen: set[Path] = {Path(__file__).resolve()}  # its imports are all the domains'
+    while todo:
+        file = todo.pop().resolve()
+        if file not in seen:
+            seen.add(file)
+            todo += _imports(file) if file.suffix == ".py" else []
+    return sorted(seen)
+
+
+def _imports(file: Path) -> list[Path]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    paths = [_ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in names if name.startswith("tasks.")]
+    return [path for path in paths if path.is_file()]
+
+
+def verify(prompt: dict, text: str | None) -> Verdict:
+    """Verdict on one response to a PROMPT row; raises VerificationError without a verifier or a usable gold."""
+    module_of(prompt["domain"])
+    return next(verify_stream([(prompt, text)], strict=True))
 
 
 def verify_all(
-    prompts: list[dict], texts: list[str], progress: Callable[[int, int], None] | None = None, processes: int = 1
+    prompts: list[dict],
+    texts: list[str | None],
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
+    budget: float | None = None,
+    effort: Effort | None = None,
 ) -> list[Verdict]:
-    """Verdicts on `texts[i]` as a response to `prompts[i]`, in order; a repeated (gold, answer) pair is checked once."""
+    """Verdicts on `texts[i]` as a response to `prompts[i]`, in order.
+
+    A domain without a verifier is an error before anything runs. Any other fault costs only its own row: that is an
+    `infra` verdict whose detail says what is missing. `processes`: worker processes, by default one for each core.
+    """
     if len(prompts) != len(texts):
         raise ValueError(f"{len(prompts)} prompts for {len(texts)} responses")
-    started = [_start(prompt, text) for prompt, text in zip(prompts, texts)]
-    jobs: dict[str, dict] = {}
-    for _, decision, job in started:
-        if decision is None:
-            jobs.setdefault(_key(job), job)
-    total, quick = len(started), sum(decision is not None for _, decision, _ in started)
-    done = (lambda n: progress(quick + round(n * (total - quick) / len(jobs)), total)) if progress else None
-    if progress:
-        progress(quick, total)
-    replies = dict(zip(jobs, workers.ask_all(list(jobs.values()), processes, done)))
-    return [
-        _verdict(prompt, extracted, decision or maths.decided(replies[_key(job)]))
-        for prompt, (extracted, decision, job) in zip(prompts, started)
-    ]
+    for domain in {prompt["domain"] for prompt in prompts}:
+        module_of(domain)
+    out: list[Verdict] = []
+    for verdict in verify_stream(zip(prompts, texts), processes, budget, effort, window=len(prompts)):
+        out.append(verdict)
+        if progress and (len(out) % 64 == 0 or len(out) == len(prompts)):
+            progress(len(out), len(prompts))
+    return out
 
 
-def gold_problems(rows: list[dict], processes: int = 1) -> list[str | None]:
+def verify_stream(
+    rows: Iterable[tuple[dict, str | None] | Verdict],
+    processes: int | None = None,
+    budget: float | None = None,
+    effort: Effort | None = None,
+    window: int = WINDOW,
+    strict: bool = False,
+) -> Iterator[Verdict]:
+    """Verdicts in the order of the rows (prompt, response), read as they are needed; a Verdict passes through.
+
+    `budget`: seconds of wall time for the whole stream; rows not decided by then are infra, and a warning names the
+    slowest items. `strict`: raise VerificationError instead of the `infra` verdict on a prompt that cannot be verified.
+    """
+    pool, effort = workers.pool(processes), effort or Effort()
+    deadline = time.monotonic() + budget if budget else None
+    waiting: deque[_Row | Verdict] = deque()
+    chars = 0
+    try:
+        for row in rows:
+            held = row if isinstance(row, Verdict) else _begin(pool, *row, strict, deadline)
+            waiting.append(held)
+            chars += getattr(held, "chars", 0)
+            while waiting and (_ready(waiting[0]) or len(waiting) > window or chars > WINDOW_CHARS):
+                chars -= getattr(waiting[0], "chars", 0)
+                yield _finish(waiting.popleft(), effort, deadline, budget)
+        while waiting:
+            yield _finish(waiting.popleft(), effort, deadline, budget)
+    finally:
+        for held in waiting:  # whoever listened has stopped
+            if isinstance(held, _Row) and held.mine:
+                held.future.cancel()
+        if effort.unreached:
+            _log.warning("%d rows were not reached in %g s; slowest items: %s", effort.unreached, budget, effort)
+
+
+def _begin(pool: workers.Pool, prompt: dict, text: str | None, strict: bool, deadline: float | None) -> _Row:
+    """Decides at once or asks the pool, unless the same job has been asked before."""
+    if not isinstance(text, str):
+        what = "the completion is null" if text is None else f"the completion is a {type(text).__name__}, no text"
+        return _Row(prompt, None, ("unparsable", "input", what))
+    try:
+        module = module_of(prompt["domain"])
+        extracted, decision, job = module.start(prompt, text)
+    except VerificationError as error:
+        if strict:
+            raise
+        return _Row(prompt, None, ("infra", "input", str(error)))
+    except Exception as error:  # a fault of ours must not stop a batch
+        return _Row(prompt, None, ("infra", "verifier", f"{type(error).__name__}: {error}"))
+    if decision is not None:
+        return _Row(prompt, extracted, decision)
+    if deadline and time.monotonic() > deadline:
+        return _Row(prompt, extracted, None)
+    future, mine = _ask(pool, module.__name__, job)
+    return _Row(prompt, extracted, None, future, mine, len(text))
+
+
+def _ask(pool: workers.Pool, module: str, job: dict) -> tuple[Future, bool]:
+    """The future of this job, and whether it is new."""
+    key = hashlib.blake2b(f"{module} {json.dumps(job, sort_keys=True)}".encode(), digest_size=16).digest()
+    known = _memo.get(key)
+    if known is not None and not known.cancelled() and not (known.done() and "error" in known.result()):
+        _memo.move_to_end(key)
+        return known, False
+    future = _memo[key] = pool.submit(module, job)
+    if len(_memo) > MEMO:
+        _memo.popitem(last=False)
+    return future, True
+
+
+def _ready(held: _Row | Verdict) -> bool:
+    return isinstance(held, Verdict) or held.future is None or held.future.done()
+
+
+def _finish(held: _Row | Verdict, effort: Effort, deadline: float | None, budget: float | None) -> Verdict:
+    if isinstance(held, Verdict):
+        return held
+    decision = held.decision
+    if decision is None and held.future is not None:
+        try:
+            reply = held.future.result(max(0.0, deadline - time.monotonic()) if deadline else None)
+            decision = decided(reply)
+            if held.mine:
+                effort.add(reply["seconds"], f"{_name(held)} ({decision[0]}: {decision[2]})")
+        except (TimeoutError, CancelledError):
+            if not held.future.cancel() and held.mine and held.future.running():  # it runs: perhaps it is what took the budget
+                effort.add(time.monotonic() - held.future.started, f"{_name(held)} (still running)")
+    if decision is None:
+        effort.unreached += 1
+        decision = "infra", "workers/budget", f"not decided within the budget of {budget:g} s; slowest so far: {effort}"
+    return _verdict(held, decision)
+
+
+def _name(row: _Row) -> str:
+    answer = (row.extracted or "")[:60]
+    return f"prompt {row.prompt.get('id')}, answer {answer!r}"
+
+
+def decided(reply: dict) -> Decided:
+    """A worker's reply as a decision: a fired limit is a timeout, a failure of ours is infra and gives no reward."""
+    if "limit" in reply:
+        return "timeout", "worker", f"stopped at {reply['limit']}"
+    if "error" in reply:
+        return "infra", "worker", reply["error"]
+    status, method, detail = reply["reply"]
+    return status, method, detail
+
+
+def _verdict(row: _Row, decision: Decided) -> Verdict:
+    status, method, detail = decision
+    prompt = row.prompt
+    gold = prompt.get("gold")
+    gold = gold if gold is None or isinstance(gold, str) else str(gold)
+    return Verdict(
+        status, writable(row.extracted), writable(gold), method, writable(detail[:MAX_DETAIL]),
+        _hash(prompt["domain"]),
+    )  # fmt: skip
+
+
+def _hash(domain: str) -> str:
+    try:
+        return verifier_version(domain)
+    except (VerificationError, ImportError):  # the verdict is infra and says so
+        return ""
+
+
+def gold_problems(rows: list[dict], processes: int | None = None) -> list[str | None]:
     """For each row (domain, gold, meta): None where its verifier can use the gold, else what is wrong with it."""
     out: list[str | None] = [None] * len(rows)
-    jobs: dict[str, dict] = {}
-    wanted: dict[int, str] = {}
+    pool = workers.pool(processes)
+    futures: dict[int, Future] = {}
     for i, row in enumerate(rows):
-        if row["domain"] not in VERIFIED:
+        if row["domain"] not in DOMAINS:
             continue
-        if not (row["gold"] or "").strip():
-            out[i] = "empty"
-        elif row["domain"] == "logic":
-            try:
-                job = _logic_job(row, row["gold"])
-            except VerificationError as error:
-                out[i] = str(error)
-                continue
-            jobs.setdefault(_key(job), job)
-            wanted[i] = _key(job)
-        elif answers.integer(answers.normalise(row["gold"])) is None:
-            job = {"kind": "gold", "gold": row["gold"]}
-            jobs.setdefault(_key(job), job)
-            wanted[i] = _key(job)
-    replies = dict(zip(jobs, workers.ask_all(list(jobs.values()), processes)))
-    for i, key in wanted.items():
-        out[i] = _gold_problem(replies[key])
+        module = module_of(row["domain"])
+        try:
+            out[i], job = module.gold_problem(row)
+        except VerificationError as error:
+            out[i], job = str(error), None
+        except Exception as error:  # odd golds are rejected, they do not stop a batch
+            out[i], job = f"cannot be checked: {type(error).__name__}: {error}", None
+        if out[i] is None and job is not None:
+            futures[i] = _ask(pool, module.__name__, job)[0]
+    for i, future in futures.items():
+        out[i] = _gold_problem(future.result())
     return out
 
 
 def _gold_problem(reply: dict) -> str | None:
-    if "problem" in reply:
-        return reply["problem"]
-    status, _, detail = maths.decided(reply)
+    if isinstance(reply.get("reply"), dict):
+        return reply["reply"]["problem"]
+    status, _, detail = decided(reply)
     return None if status == "ok" else f"its own scorer says {status}: {detail}" if status == "wrong" else detail
-
-
-def _start(prompt: dict, text: str) -> tuple[str | None, maths.Decided | None, dict | None]:
-    """(extracted, decision, job): a decision where no worker is needed, else the job for one."""
-    domain, gold = prompt["domain"], prompt["gold"]
-    if domain not in VERIFIED:
-        raise VerificationError(
-            f"prompt {prompt.get('id')} is of domain {domain!r}, which no rule can verify "
-            f"(only {', '.join(VERIFIED)}): "
-            "leave its source out of `sources` here, or score it with a preference reward"
-        )
-    if gold is None:
-        raise VerificationError(f"prompt {prompt.get('id')} of domain {domain!r} has no gold")
-    if domain == "maths":
-        extracted, decision = maths.quick(gold, text)
-        return extracted, decision, None if decision else maths.job(gold, extracted)
-    try:
-        extracted = answers.final_answer(text, multiline=True)
-    except answers.NoAnswer as reason:
-        return None, ("unparsable", "logic/extraction", str(reason)), None
-    if extracted == gold:  # the scorer was shown every gold when the prompt bank was built
-        return extracted, ("ok", "logic/exact", ""), None
-    return extracted, None, _logic_job(prompt, extracted)
-
-
-def _logic_job(prompt: dict, answer: str) -> dict:
-    meta = json.loads(prompt.get("meta") or "{}")
-    if not (meta.get("gym") and "entry" in meta):
-        raise VerificationError(
-            f"prompt {prompt.get('id')} of domain 'logic' has no reasoning-gym entry in `meta`: logic prompts come from "
-            "a source with `gym: <task>`"
-        )
-    return {"kind": "logic", "task": meta["gym"], "entry": meta["entry"], "answer": answer}
-
-
-def _key(job: dict) -> str:
-    return json.dumps(job, sort_keys=True)
-
-
-def _verdict(prompt: dict, extracted: str | None, decision: maths.Decided) -> Verdict:
-    status, method, detail = decision
-    return Verdict(status, extracted, prompt["gold"], method, detail, verifier_version())

@@ -1,38 +1,30 @@
-"""The process behind workers.py: one JSON job a line on stdin, one JSON answer a line on stdout.
+"""The processes behind workers.py: a nursery that has the libraries loaded, and the workers it forks.
 
-Each job runs under a CPU-time limit (a profiling timer whose signal is left to kill the process: an integer power
-inside one C call cannot be interrupted in any other way) and the whole process under an address-space limit.
+The nursery never touches a job: it forks a worker for each socket it is handed, so that a worker killed at its limit is
+replaced in milliseconds instead of the seconds that importing sympy takes. A worker reads one JSON job a line and
+writes one JSON reply a line. Each job runs under a CPU-time limit (a profiling timer whose signal is left to kill the
+process: an integer power inside one C call cannot be interrupted in any other way) and each worker under a limit of
+address space. When a worker ends, the nursery writes its exit code on the same socket.
 """
 
+import ctypes
+import gc
+import importlib
 import json
 import os
 import resource
+import selectors
 import signal
+import socket
 import sys
 
-
-def logic(task: str, entry: dict, answer: str) -> tuple[str, str, str]:
-    """reasoning-gym's own scorer; only its full score is right."""
-    import reasoning_gym
-
-    score = float(reasoning_gym.get_score_answer_fn(task)(answer=answer, entry=entry))
-    return ("ok" if score == 1.0 else "wrong"), "logic/scorer", f"score {score:g}"
+PR_SET_PDEATHSIG = 1
 
 
-def answer(job: dict) -> dict:
-    """What became of one job; only a limit or a fault of ours ends in anything but ok, wrong, unparsable."""
+def answer(module: str, job: dict) -> dict:
+    """What became of one job; the domain's `work` decides, and whatever it raises is a failure of ours."""
     try:
-        if job["kind"] == "gold":
-            from tasks.verification.equivalence import check_gold
-
-            return {"problem": check_gold(job["gold"])}
-        if job["kind"] == "logic":
-            status, method, detail = logic(job["task"], job["entry"], job["answer"])
-        else:
-            from tasks.verification.equivalence import compare
-
-            status, method, detail = compare(job["gold"], job["answer"])
-        return {"status": status, "method": method, "detail": detail}
+        return {"reply": importlib.import_module(module).work(job)}
     except MemoryError:
         return {"limit": "memory"}
     except RecursionError:
@@ -41,30 +33,123 @@ def answer(job: dict) -> dict:
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
-def preload(kind: str) -> None:
-    """Imports are not charged to a job."""
-    if kind == "logic":
-        import reasoning_gym  # noqa: F401
-    else:
-        import math_verify  # noqa: F401
+def preload(module: str) -> None:
+    """Imports the domain and its libraries, so that no job is charged for them; `warm()` fills a library's own caches."""
+    try:
+        domain = importlib.import_module(module)
+        for name in getattr(domain, "LIBRARIES", ()):
+            importlib.import_module(name.replace("-", "_"))
+        getattr(domain, "warm", lambda: None)()
+    except Exception:  # the job says what is wrong; one domain's missing library must not stop the others
+        pass
 
 
-def main(cpu_seconds: float, memory: int) -> None:
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # a library that prints must not speak into the protocol
+def serve(channel: socket.socket, memory: int) -> None:
+    """A worker's life: jobs until the parent hangs up."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes stdin
-    for line in sys.stdin:
-        job = json.loads(line)
-        preload(job["kind"])
-        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        reply = answer(job)
+    reader, out = channel.makefile("rb"), channel.makefile("wb")
+    out.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+    out.flush()
+    for line in reader:
+        request = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
+        try:
+            reply = json.dumps(answer(request["module"], request["job"])).encode()
+        except (TypeError, ValueError) as error:
+            reply = json.dumps({"error": f"the reply is no JSON: {error}"[:300]}).encode()
+        except (MemoryError, RecursionError):
+            reply = b'{"limit": "memory"}'
         signal.setitimer(signal.ITIMER_PROF, 0)
-        out.write(json.dumps(reply) + "\n")
+        out.write(reply + b"\n")
         out.flush()
 
 
+class Nursery:
+    """Forks workers on request, and reports their ends."""
+
+    def __init__(self, control: socket.socket):
+        self.control = control
+        self.workers: dict[int, socket.socket] = {}
+        self.loaded: set[str] = set()
+        self.wakeup, self.wakeup_in = socket.socketpair()
+        self.wakeup.setblocking(False)
+        self.wakeup_in.setblocking(False)
+        signal.set_wakeup_fd(self.wakeup_in.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.control, selectors.EVENT_READ, self.order)
+            selector.register(self.wakeup, selectors.EVENT_READ, self.reap)
+            while True:
+                for key, _ in selector.select():
+                    if key.data() is False:
+                        return
+
+    def order(self) -> bool | None:
+        """One order of the parent: a new worker on the socket sent along, or the end of one. False: the parent is gone."""
+        message, descriptors, _, _ = socket.recv_fds(self.control, 65536, 1)
+        if not message:
+            return False
+        order = json.loads(message)
+        if "kill" in order:
+            if order["kill"] in self.workers:  # not reaped yet, so the pid is still its own
+                os.kill(order["kill"], signal.SIGKILL)
+            return None
+        if order["module"] not in self.loaded:
+            self.loaded.add(order["module"])
+            preload(order["module"])
+            gc.freeze()  # shared pages stay shared
+        channel = socket.socket(fileno=descriptors[0])
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                self.become_worker(channel, order["memory"])
+                code = 0
+            finally:
+                os._exit(code)
+        self.workers[pid] = channel
+        return None
+
+    def become_worker(self, channel: socket.socket, memory: int) -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        for name in (signal.SIGCHLD, signal.SIGPROF):
+            signal.signal(name, signal.SIG_DFL)
+        for other in (self.control, self.wakeup, self.wakeup_in, *self.workers.values()):
+            other.close()
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):  # a library that prints must not disturb anybody
+            os.dup2(null, standard)
+        serve(channel, memory)
+
+    def reap(self) -> None:
+        try:
+            self.wakeup.recv(4096)
+        except BlockingIOError:
+            pass
+        while self.workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            channel = self.workers.pop(pid)
+            try:
+                channel.settimeout(1)
+                channel.sendall(b'\n{"exit": %d}\n' % os.waitstatus_to_exitcode(status))
+            except OSError:  # the parent has hung up already
+                pass
+            channel.close()
+
+
+def main(descriptor: int) -> None:
+    for fast_integers in ("gmpy2", "flint"):  # a factorial inside them answers to no signal
+        sys.modules[fast_integers] = None
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it hangs up
+    Nursery(socket.socket(fileno=descriptor)).run()
+
+
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

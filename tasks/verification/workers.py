@@ -1,111 +1,281 @@
-"""Killable worker processes for verification that may run away, each job under a time and a memory limit."""
+"""Killable workers for verification that may run away: each job under limits of CPU time, wall time and memory.
+
+A job is a dict that the `work` of a domain's module answers. `process` domains run in worker processes; `thread` domains
+(code, which starts a jail of its own) on threads of this process. A job that hits a limit costs its own limit: its worker
+is killed and replaced within milliseconds, while the other workers go on. Limits hold whichever thread asks, since they
+are the worker's own timer and the asking side's clock.
+"""
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
-import selectors
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-CPU_SECONDS = 5.0  # per job, CPU time: a busy machine does not turn a verdict into a timeout
-WALL_FACTOR = 12  # a job that sleeps, or a machine this slow, is stopped by the clock
-STARTUP_SECONDS = 60.0
-MEMORY = 3 << 30  # bytes of address space
+STARTUP_SECONDS = 120.0  # of wall time, for the libraries' imports on a machine under load
+THREADS_PER_CORE = 4  # for thread domains: a jail waits more than it computes
 _ROOT = Path(__file__).resolve().parents[2]
+_FAULTS = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL)
+# One thread per library: thread pools would take most of the address space before any work. And no gmpy2.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "MPMATH_NOGMPY": "1", "SYMPY_GROUND_TYPES": "python",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one job, and of one worker."""
+
+    cpu_seconds: float = 5.0  # a busy machine does not turn a verdict into a timeout
+    wall_seconds: float = 30.0  # for a job that sleeps
+    memory: int = 3 << 30  # bytes of address space
+    jobs: int = 500  # after which a worker is replaced: libraries cache and leak
+
+
+class Nursery:
+    """This process's handle on the process that forks the workers; started on first use, again where it died."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen | None = None
+        self.control: socket.socket | None = None
+        self.loaded: set[str] = set()
+        self.stderr = None
+
+    def worker(self, module: str, memory: int) -> tuple[socket.socket, frozenset[str]]:
+        """The socket of a new worker, and the domains whose libraries it has loaded."""
+        ours, theirs = socket.socketpair()
+        with self.lock, theirs:
+            for _ in range(2):
+                if self.process is None or self.process.poll() is not None:
+                    self._start()
+                try:
+                    order = json.dumps({"module": module, "memory": memory}).encode()
+                    socket.send_fds(self.control, [order], [theirs.fileno()])
+                    break
+                except OSError:
+                    self._stop()
+            self.loaded.add(module)
+            return ours, frozenset(self.loaded)
+
+    def kill(self, pid: int) -> None:
+        with self.lock, contextlib.suppress(OSError, AttributeError):
+            self.control.send(json.dumps({"kill": pid}).encode())
+
+    def last_words(self) -> str:
+        if self.stderr is None:
+            return ""
+        self.stderr.seek(0)
+        return self.stderr.read().decode(errors="replace")[-300:].strip()
+
+    def _start(self) -> None:
+        self._stop()
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.stderr = tempfile.TemporaryFile()
+        env = os.environ | _ENVIRONMENT
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), env.get("PYTHONPATH", "")]))
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.verification.worker_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.stderr, env=env,
+            )  # fmt: skip
+
+    def _stop(self) -> None:
+        if self.control:
+            self.control.close()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        if self.stderr:
+            self.stderr.close()
+        self.process = self.control = self.stderr = None
+        self.loaded.clear()
+
+    def close(self) -> None:
+        with self.lock:
+            self._stop()
 
 
 class Worker:
-    """One worker process, started on first use and again after a limit or a crash. Safe to share between threads."""
+    """One worker process, forked on first use and again after a limit, a crash or `jobs` jobs."""
 
-    def __init__(self, cpu_seconds: float = CPU_SECONDS, memory: int = MEMORY):
-        self.cpu_seconds, self.memory = cpu_seconds, memory
-        self.process: subprocess.Popen | None = None
+    def __init__(self, limits: Limits = Limits()):
+        self.limits = limits
         self.lock = threading.Lock()
-        self.pid = os.getpid()
+        self.closed = False
+        self.channel: socket.socket | None = None
+        self.pid, self.done = 0, 0
+        self.loaded: frozenset[str] = frozenset()
+        self.buffer = b""
 
-    def ask(self, job: dict) -> dict:
-        """The worker's reply, or {"limit": which} where a limit fired, or {"error": what} where it crashed."""
+    def ask(self, module: str, job: dict) -> dict:
+        """{"reply": the work's answer}, {"limit": which} where a limit fired, or {"error": what} where it failed.
+
+        A worker that ends without either is replaced and asked once more: it may have been killed from outside.
+        """
         with self.lock:
-            if self.pid != os.getpid():  # after a fork the pipes belong to the parent
-                self.process, self.pid = None, os.getpid()
-            reply = self._exchange(job)
-            if "limit" in reply or "exit" in reply:
-                self.close()
-            return reply
-
-    def _exchange(self, job: dict) -> dict:
-        process = self.process = self.process or self._start()
-        try:
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            return self._ended(process)
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(STARTUP_SECONDS + WALL_FACTOR * self.cpu_seconds):
-                return {"limit": f"{STARTUP_SECONDS + WALL_FACTOR * self.cpu_seconds:g} s of wall time"}
-        line = process.stdout.readline()
-        return json.loads(line) if line.endswith(b"\n") else self._ended(process)
-
-    def _ended(self, process: subprocess.Popen) -> dict:
-        code = process.wait()
-        if code == -signal.SIGPROF:
-            return {"limit": f"{self.cpu_seconds:g} s of CPU time"}
-        return {"error": f"the verification worker ended with exit code {code}", "exit": code}
-
-    def _start(self) -> subprocess.Popen:
-        # One thread per library: thread pools would take most of the address space before any work.
-        env = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), env.get("PYTHONPATH", "")]))
-        command = [sys.executable, "-m", "tasks.verification.worker_process", str(self.cpu_seconds), str(self.memory)]
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
-        )
+            for _ in range(2):
+                reply = self._exchange(module, job)
+                if "reply" not in reply or self.done >= self.limits.jobs:
+                    self._close()
+                if "exit" not in reply:
+                    return reply
+                if self.closed:
+                    return {"error": "the pool was closed"}
+            if reply["exit"] in _FAULTS:
+                return {"limit": f"a crash of the interpreter ({signal.Signals(-reply['exit']).name})"}
+            return {"error": f"the verification worker ended twice, with exit code {reply['exit']}"}
 
     def close(self) -> None:
-        if self.process and self.pid == os.getpid():
-            self.process.kill()
-            self.process.wait()
-            with contextlib.suppress(BrokenPipeError):  # a job it never read
-                self.process.stdin.close()
-            self.process.stdout.close()
-        self.process = None
+        """Ends the worker, also in the middle of a job."""
+        self.closed = True
+        if self.pid and self.lock.locked():
+            nursery().kill(self.pid)
+        with self.lock:
+            self._close()
+
+    def _exchange(self, module: str, job: dict) -> dict:
+        if self.channel is not None and module not in self.loaded:
+            self._close()
+        if self.channel is None:
+            if problem := self._start(module):
+                return {"error": problem}
+        limits = self.limits
+        request = {"module": module, "cpu_seconds": limits.cpu_seconds, "job": job}
+        self.done += 1
+        try:
+            self.channel.settimeout(limits.wall_seconds)
+            self.channel.sendall(json.dumps(request).encode() + b"\n")
+            reply = self._line(limits.wall_seconds)
+        except TimeoutError:
+            nursery().kill(self.pid)
+            return {"limit": f"{limits.wall_seconds:g} s of wall time"}
+        except OSError:
+            return {"exit": None}
+        if reply.get("exit") == -signal.SIGPROF:
+            return {"limit": f"{limits.cpu_seconds:g} s of CPU time"}
+        return reply
+
+    def _start(self, module: str) -> str | None:
+        """None, or why there is no worker."""
+        try:
+            self.channel, self.loaded = nursery().worker(module, self.limits.memory)
+            self.buffer, self.done = b"", 0
+            self.pid = self._line(STARTUP_SECONDS).get("pid", 0)
+        except OSError as error:
+            self._close()
+            return f"no verification worker started: {error or type(error).__name__}"
+        return None if self.pid else f"no verification worker started: {nursery().last_words() or 'it ended at once'}"
+
+    def _line(self, seconds: float) -> dict:
+        """The next message; {"exit": None} where the worker's nursery is gone too. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            line, newline, rest = self.buffer.partition(b"\n")
+            if newline:
+                self.buffer = rest
+                with contextlib.suppress(ValueError):  # half a reply, cut off by the end of the worker
+                    return json.loads(line)
+                continue
+            self.channel.settimeout(max(1e-3, deadline - time.monotonic()))
+            more = self.channel.recv(1 << 20)
+            if not more:
+                return {"exit": None}
+            self.buffer += more
+
+    def _close(self) -> None:
+        if self.channel is not None:
+            self.channel.close()  # a worker at rest reads the end of its input and ends
+        self.channel = None
 
 
-shared = Worker()  # behind single calls; ends with this process
-atexit.register(shared.close)
+class Pool:
+    """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s, with the `seconds` it took."""
 
+    def __init__(self, processes: int | None = None, limits: Limits = Limits()):
+        self.processes, self.limits = processes or cores(), limits
+        self.crew: list[Worker] = []
+        self.closed = False
+        self.local = threading.local()
+        self.on_processes = ThreadPoolExecutor(self.processes, "verify")
+        self.on_threads = ThreadPoolExecutor(self.processes * THREADS_PER_CORE, "verify-thread")
 
-def ask_all(jobs: list[dict], workers: int = 1, done: Callable[[int], None] | None = None) -> Iterable[dict]:
-    """Replies in the order of the jobs, from `workers` processes side by side."""
-    if workers == 1 or len(jobs) < 2:
-        for i, job in enumerate(jobs):
-            reply = shared.ask(job)
-            if done:
-                done(i + 1)
-            yield reply
-        return
-    crew = [Worker() for _ in range(workers)]
-    idle = threading.local()
-    spare = list(crew)
+    def submit(self, module: str, job: dict) -> Future:
+        threaded = getattr(importlib.import_module(module), "RUNS", "process") == "thread"
+        future: Future = Future()
+        (self.on_threads if threaded else self.on_processes).submit(self._run, future, module, job, threaded)
+        return future
 
-    def one(job: dict) -> dict:
-        if not hasattr(idle, "worker"):
-            idle.worker = spare.pop()
-        return idle.worker.ask(job)
+    def _run(self, future: Future, module: str, job: dict, threaded: bool) -> None:
+        if self.closed:
+            future.cancel()
+        if not future.set_running_or_notify_cancel():
+            return
+        start = future.started = time.monotonic()
+        try:
+            reply = _on_thread(module, job) if threaded else self._worker().ask(module, job)
+        except Exception as error:  # ours; the batch goes on
+            reply = {"error": f"{type(error).__name__}: {error}"[:300]}
+        future.set_result(reply | {"seconds": time.monotonic() - start})
 
-    try:
-        with ThreadPoolExecutor(workers) as threads:
-            for i, reply in enumerate(threads.map(one, jobs)):
-                if done:
-                    done(i + 1)
-                yield reply
-    finally:
-        for worker in crew:
+    def _worker(self) -> Worker:
+        if not hasattr(self.local, "worker"):
+            self.local.worker = Worker(self.limits)
+            self.crew.append(self.local.worker)
+        return self.local.worker
+
+    def close(self) -> None:
+        """Ends the workers; jobs that have not begun are cancelled."""
+        self.closed = True
+        for worker in self.crew:
             worker.close()
+        for executor in (self.on_processes, self.on_threads):
+            executor.shutdown()
+
+
+def _on_thread(module: str, job: dict) -> dict:
+    return {"reply": importlib.import_module(module).work(job)}
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_nursery = Nursery()
+_pools: dict[tuple[int, Limits], Pool] = {}
+
+
+def nursery() -> Nursery:
+    return _nursery
+
+
+def pool(processes: int | None = None, limits: Limits = Limits()) -> Pool:
+    """The pool of this process with so many workers (default: a worker for each core); ends with this process."""
+    key = (processes or cores(), limits)
+    if key not in _pools:
+        _pools[key] = Pool(*key)
+    return _pools[key]
+
+
+def _after_fork() -> None:
+    """In a forked child the pipes and threads belong to the parent: start afresh."""
+    global _nursery
+    if _nursery.control:
+        _nursery.control.close()
+    _nursery = Nursery()
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _nursery.close())

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from tasks.rows import STATUSES
-
 FIELDS = ("status", "extracted", "gold", "method", "detail", "verifier")
 MAX_DETAIL = 1000  # characters
 Decided = tuple[str, str, str]  # status, method, detail
@@ -23,6 +21,8 @@ class Verdict:
     verifier: str  # version hash of code and libraries
 
     def __post_init__(self):
+        from tasks.rows import STATUSES  # here: it brings pyarrow, which no worker needs
+
         if self.status not in STATUSES:
             raise ValueError(f"verdict status {self.status!r} is none of {', '.join(STATUSES)}")
 

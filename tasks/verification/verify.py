@@ -4,7 +4,6 @@ A domain is one module (or package) that exposes NAME, LIBRARIES, RUNS, `start`,
 when the first prompt of its domain comes along. A domain of your own is such a module and one line in DOMAINS.
 """
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -15,7 +14,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tasks.verification import workers
@@ -95,6 +93,8 @@ def verifier_version(*domains: str) -> str:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -117,6 +117,8 @@ def _files(start: Path) -> list[Path]:
 
 
 def _imports(file: Path) -> list[Path]:
+    import ast
+
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):

@@ -2,14 +2,26 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from tasks.verification import verify as verify_module
 from tasks.verification import workers
-from tasks.verification.maths import decided
-from tasks.verification.verify import VerificationError, gold_problems, verifier_version, verify, verify_all
+from tasks.verification.verdict import Verdict
+from tasks.verification.verify import (
+    DOMAINS,
+    Effort,
+    VerificationError,
+    gold_problems,
+    verifier_version,
+    verify,
+    verify_all,
+    verify_stream,
+)
 
+ROOT = Path(__file__).resolve().parents[2]
 MATHS = {"id": "p1", "domain": "maths", "gold": "47", "meta": None}
 
 
@@ -32,7 +44,7 @@ def test_a_verdict_carries_its_evidence():
     verdict = verify(MATHS, "<answer>48</answer>")
     row = verdict.row("c", "p")
     assert row["extracted"] == "48" and row["gold"] == "47" and row["method"] == "maths/fast"
-    assert row["verifier"] == verifier_version() and len(verifier_version()) == 16
+    assert row["verifier"] == verifier_version("maths") and len(row["verifier"]) == 16
 
 
 def test_logic_uses_reasoning_gyms_scorer():
@@ -47,29 +59,12 @@ def test_logic_uses_reasoning_gyms_scorer():
 def test_domains_without_a_verifier_are_an_error():
     with pytest.raises(VerificationError, match="'writing'.*maths, logic"):
         verify(MATHS | {"domain": "writing"}, "x")
+    with pytest.raises(VerificationError, match="'writing'"):
+        verify_all([MATHS, MATHS | {"domain": "writing"}], ["x", "y"])
     with pytest.raises(VerificationError, match="p1.*no gold"):
         verify(MATHS | {"gold": None}, "x")
-    with pytest.raises(VerificationError, match="reasoning-gym entry"):
+    with pytest.raises(VerificationError, match="p1"):
         verify(MATHS | {"domain": "logic"}, "<answer>1</answer>")
-
-
-def test_a_fired_limit_is_a_timeout_and_the_next_job_goes_on():
-    worker = workers.Worker(cpu_seconds=0.5)
-    reply = worker.ask({"kind": "maths", "gold": "3", "answer": "9^{9^{9^{9}}}"})
-    assert decided(reply)[0] == "timeout" and "0.5 s" in decided(reply)[2]
-    assert decided(worker.ask({"kind": "maths", "gold": "1/2", "answer": "0.5"}))[0] == "ok"
-    worker.close()
-
-
-def test_a_crashed_worker_is_infra_and_is_replaced():
-    worker = workers.Worker()
-    assert decided(worker.ask({"kind": "maths", "gold": "1/2", "answer": "0.5"}))[0] == "ok"
-    worker.process.kill()
-    worker.process.wait()
-    status, _, detail = decided(worker.ask({"kind": "maths", "gold": "1/2", "answer": "0.5"}))
-    assert status == "infra" and "exit code -9" in detail
-    assert decided(worker.ask({"kind": "maths", "gold": "1/2", "answer": "0.5"}))[0] == "ok"
-    worker.close()
 
 
 def test_verification_works_off_the_main_thread():
@@ -80,21 +75,73 @@ def test_verification_works_off_the_main_thread():
     assert out[0].status == "ok"
 
 
-def test_verify_all_keeps_order_and_asks_each_pair_once(monkeypatch):
-    asked, real = [], workers.ask_all
-
-    def spy(jobs, *rest):
-        asked.extend(jobs)
-        return real(jobs, *rest)
-
-    monkeypatch.setattr(verify_module.workers, "ask_all", spy)
-    texts = ["<answer>94/2</answer>", "<answer>1</answer>", "no", "<answer>94/2</answer>", "<answer>46/2</answer>"]
-    seen = []
-    verdicts = verify_all([MATHS] * 5, texts, progress=lambda n, of: seen.append((n, of)), processes=2)
-    assert [v.status for v in verdicts] == ["ok", "wrong", "unparsable", "ok", "wrong"]
-    assert len(asked) == 2
-    assert seen[0] == (2, 5) and seen[-1] == (5, 5)
+def test_verify_all_keeps_order_and_asks_each_pair_once():
+    texts = ["<answer>194/4</answer>", "<answer>1</answer>", "no", "<answer>194/4</answer>", "<answer>46/2</answer>"]
+    seen, effort = [], Effort()
+    verdicts = verify_all([MATHS] * 5, texts, progress=lambda n, of: seen.append((n, of)), processes=2, effort=effort)
+    assert [v.status for v in verdicts] == ["wrong", "wrong", "unparsable", "wrong", "wrong"]
+    assert effort.asked == 2 and len(effort.slowest) == 2
+    assert seen[-1] == (5, 5)
     assert verdicts == [verify(MATHS, t) for t in texts]
+    again = Effort()
+    assert verify_all([MATHS] * 5, texts, processes=2, effort=again) == verdicts and again.asked == 0
+
+
+def test_a_bad_row_costs_only_itself():
+    prompts = [MATHS, MATHS | {"id": "p9", "gold": None}, MATHS, MATHS]
+    verdicts = verify_all(prompts, ["<answer>47</answer>", "<answer>47</answer>", None, "<answer>47</answer>"])
+    assert [v.status for v in verdicts] == ["ok", "infra", "unparsable", "ok"]
+    assert "p9" in verdicts[1].detail and "null" in verdicts[2].detail
+
+
+def test_an_exception_in_a_domains_start_is_infra(monkeypatch):
+    def start(prompt, text):
+        raise IndexError("odd")
+
+    monkeypatch.setattr("tasks.verification.maths.start", start)
+    (verdict,) = verify_all([MATHS], ["<answer>47</answer>"])
+    assert (verdict.status, verdict.method, verdict.detail) == ("infra", "verifier", "IndexError: odd")
+
+
+def test_a_budget_that_is_spent_names_the_item_that_took_it(monkeypatch, caplog):
+    monkeypatch.setitem(DOMAINS, "slow", "tests.verification.slow")
+    prompts = [{"id": f"p{i}", "domain": "slow", "gold": None} for i in range(6)]
+    texts = ["0.01", "0.02", "30", "0.03", "0.04", "0.05"]
+    effort = Effort()
+    start = time.monotonic()
+    verdicts = verify_all(prompts, texts, processes=1, budget=4.0, effort=effort)
+    assert time.monotonic() - start < 12
+    assert [v.status for v in verdicts] == ["ok", "ok", "infra", "infra", "infra", "infra"]
+    assert "budget of 4 s" in verdicts[2].detail and "prompt p2, answer '30' (still running)" in verdicts[2].detail
+    assert effort.unreached == 4 and "p2" in effort.slowest[0][1]
+    assert "4 rows were not reached" in caplog.text and "p2" in caplog.text
+    workers.pool(1).crew[-1].close()  # the sleeper
+
+
+def test_a_stream_reads_rows_only_as_it_needs_them_and_lets_ready_verdicts_through():
+    read = []
+
+    def rows():
+        for i in range(1000):
+            read.append(i)
+            yield (MATHS, f"<answer>{i}</answer>") if i % 2 else Verdict("infra", None, None, "input", f"line {i}", "")
+
+    stream = verify_stream(rows(), window=10)
+    first = [next(stream) for _ in range(20)]
+    assert len(read) <= 31
+    assert [v.detail for v in first[::2]] == [f"line {i}" for i in range(0, 20, 2)]
+    stream.close()
+
+
+def test_each_domain_has_a_hash_of_its_own(monkeypatch, tmp_path):
+    files = {f.name for f in verify_module._files(ROOT / "tasks/verification/maths.py")}
+    assert {"maths.py", "answers.py", "equivalence.py", "verdict.py", "verify.py", "workers.py", "worker_process.py"} <= files
+    assert not {"logic.py", "choices.py", "quantities.py", "judge.py", "endpoint.py"} & files
+    assert verifier_version("maths") != verifier_version("logic")
+    assert verify(MATHS, "<answer>47</answer>").verifier == verifier_version("maths")
+    monkeypatch.setattr(verify_module, "_version", lambda name: "0.0")  # another version of a library
+    changed = verifier_version.__wrapped__("maths")
+    assert changed != verifier_version("maths") and changed == verifier_version.__wrapped__("maths")
 
 
 def test_golds_are_checked_by_their_verifier():
@@ -115,8 +162,10 @@ def test_golds_are_checked_by_their_verifier():
 
 
 def test_importing_the_verifier_loads_no_heavy_library():
-    code = "import sys, tasks.verification.verify\n"
-    code += "print([m for m in ('sympy', 'math_verify', 'reasoning_gym', 'torch') if m in sys.modules])"
+    code = "import sys; from tasks.verification.verify import DOMAINS, module_of\n"
+    code += "[module_of(d) for d in DOMAINS]\n"
+    code += "heavy = ('sympy', 'math_verify', 'reasoning_gym', 'torch', 'pyarrow', 'numpy', 'nltk', 'langdetect', 'httpx')\n"
+    code += "print([m for m in heavy if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

@@ -1,0 +1,241 @@
+"""A client for any OpenAI-compatible chat endpoint: many questions side by side, each answered or failed in bounded time.
+
+Failures that may pass (no connection, time-out, 408, 409, 425, 429, 5xx, a body cut short, an empty reply) are tried
+again with exponential back-off, or after what `Retry-After` says; the others fail at once. A reply that was cut off at
+`max_tokens` is asked for once more with twice the room. Good replies are kept on disk under the hash of the request, so
+the same question is never paid for twice. There is no silent empty reply: every question gets a text or an error.
+"""
+
+import contextlib
+import email.utils
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from tasks.settings import Settings
+
+PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
+FAILURES_IN_A_ROW = 20  # of different questions: the endpoint is down, the rest fail at once instead of one by one
+
+
+class EndpointSettings(Settings):
+    """Where a served model is, and how it is asked."""
+
+    url: str = Field(description="base URL up to and including /v1")
+    model: str = Field(min_length=1, description="its name at the endpoint")
+    revision: str = Field("", description="part of the cache key: change it when other weights go by the same name")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable with the API key; unset: no key is sent")
+    temperature: float = Field(0.0, ge=0)
+    max_tokens: int = Field(512, ge=1, description="of a reply; a reply cut off there is asked for once with twice as many")
+    seed: int | None = Field(0, description="sent along; null for an endpoint that refuses it")
+    concurrency: int = Field(16, ge=1, description="questions on the wire at the same time")
+    attempts: int = Field(5, ge=1, description="tries of a question before it fails")
+    timeout: float = Field(120.0, gt=0, description="seconds of one try, from the connection to the last byte")
+    backoff: float = Field(1.0, ge=0, description="seconds before the second try; doubled before each further one")
+    max_wait: float = Field(60.0, ge=0, description="seconds between two tries at most, whatever Retry-After says")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one question: `text` or `error`, never neither."""
+
+    text: str | None
+    error: str = ""
+    cached: bool = False
+    tries: int = 0
+
+
+class _Passing(Exception):
+    """A failure that may pass; `wait`: seconds the server asks for."""
+
+    def __init__(self, what: str, wait: float | None = None):
+        super().__init__(what)
+        self.wait = wait
+
+
+class _Final(Exception):
+    """A failure that a further try would only repeat; `down`: of any other question too."""
+
+    def __init__(self, what: str, down: bool = False):
+        super().__init__(what)
+        self.down = down
+
+
+class Endpoint:
+    """Asks a served model. `cache`: folder of replies, None for none. Use it as a context manager or call `close`."""
+
+    def __init__(self, settings: EndpointSettings, cache: Path | None = None):
+        import httpx
+
+        key = os.environ.get(settings.key_variable)
+        self.settings, self.cache = settings, Path(cache) if cache else None
+        self.client = httpx.Client(
+            timeout=settings.timeout, headers={"Authorization": f"Bearer {key}"} if key else {},
+            limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
+        )  # fmt: skip
+        self.lock = threading.Lock()
+        self.failures = 0  # questions that failed since the last one that did not
+        self.closing = threading.Event()
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """What decides a reply, for the verifier's hash: not where the model is served, nor how patiently it is asked."""
+        s = self.settings
+        return f"{s.model} {s.revision} {s.temperature} {s.max_tokens} {s.seed}"
+
+    def close(self) -> None:
+        self.closing.set()
+        self.client.close()
+
+    def ask_all(self, conversations: list[list[dict]], progress: Callable[[int, int], None] | None = None) -> list[Reply]:
+        """A reply to each conversation (a list of chat messages), in order; the same one is asked once."""
+        bodies = [self._body(messages) for messages in conversations]
+        keys = [_digest({"revision": self.settings.revision, **body}) for body in bodies]
+        wanted = dict(zip(keys, bodies))
+        replies: dict[str, Reply] = {}
+        self.failures = 0
+        with ThreadPoolExecutor(min(self.settings.concurrency, max(1, len(wanted)))) as threads:
+            try:
+                for key, reply in zip(wanted, threads.map(self._ask, wanted, wanted.values())):
+                    replies[key] = reply
+                    if progress:
+                        progress(len(replies), len(wanted))
+            except BaseException:  # Ctrl-C: leave no thread waiting for its next try
+                self.closing.set()
+                threads.shutdown(cancel_futures=True)
+                raise
+        return [replies[key] for key in keys]
+
+    def _body(self, messages: list[dict]) -> dict:
+        s = self.settings
+        body = {"model": s.model, "messages": messages, "temperature": s.temperature, "max_tokens": s.max_tokens}
+        return body if s.seed is None else body | {"seed": s.seed}
+
+    def _ask(self, key: str, body: dict) -> Reply:
+        if (known := self._read(key)) is not None:
+            return Reply(known, cached=True)
+        s, tries, problem, down = self.settings, 0, "", True
+        while tries < s.attempts and not self.closing.is_set():
+            if self.failures >= FAILURES_IN_A_ROW:
+                return Reply(None, f"not asked: {FAILURES_IN_A_ROW} questions in a row failed at {s.url}", tries=tries)
+            tries += 1
+            try:
+                text = self._post(body)
+                self._write(key, body, text)
+                with self.lock:
+                    self.failures = 0
+                return Reply(text, tries=tries)
+            except _Passing as error:
+                problem = str(error)
+                if tries < s.attempts:
+                    wait = s.backoff * 2 ** (tries - 1) if error.wait is None else error.wait
+                    self.closing.wait(min(wait * (1 + _jitter(key, tries)), s.max_wait))
+            except _Final as error:
+                problem, down = str(error), error.down
+                break
+        with self.lock:
+            self.failures += down
+        return Reply(None, f"{s.url}: {problem or 'closed'} ({tries} {'tries' if tries != 1 else 'try'})", tries=tries)
+
+    def _post(self, body: dict) -> str:
+        """The text of one reply; a reply cut off at max_tokens is asked for once more with twice the room."""
+        for factor in (1, 2):
+            choice = self._choice(body | {"max_tokens": factor * body["max_tokens"]})
+            if choice.get("finish_reason") != "length":
+                break
+        else:
+            raise _Final(f"the reply is cut off at {factor * body['max_tokens']} tokens: raise max_tokens")
+        text = (choice.get("message") or {}).get("content")
+        if not isinstance(text, str) or not text.strip():
+            raise _Passing("the reply is empty")
+        return text
+
+    def _choice(self, body: dict) -> dict:
+        """The first choice of one request; the clock runs from the connection to the last byte."""
+        import httpx
+
+        deadline = time.monotonic() + self.settings.timeout
+        try:
+            with self.client.stream("POST", f"{self.settings.url.rstrip('/')}/chat/completions", json=body) as response:
+                content = b""
+                for part in response.iter_bytes():
+                    content += part
+                    if time.monotonic() > deadline:
+                        raise _Passing(f"no complete reply within {self.settings.timeout:g} s")
+        except httpx.TimeoutException as error:
+            raise _Passing(f"no reply within {self.settings.timeout:g} s ({type(error).__name__})") from error
+        except httpx.TransportError as error:  # refused, reset, cut short
+            raise _Passing(f"{type(error).__name__}: {error}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise _Final(f"{type(error).__name__}: {error}") from error
+        said = content[:300].decode(errors="replace")
+        if response.status_code in PASSING:
+            raise _Passing(f"HTTP {response.status_code}: {said}", _retry_after(response.headers.get("retry-after")))
+        if response.status_code != 200:
+            locked_out = response.status_code in (401, 403)
+            remedy = f"; is ${self.settings.key_variable} set?" if locked_out else ""
+            raise _Final(f"HTTP {response.status_code}: {said}{remedy}", down=locked_out)
+        try:
+            return json.loads(content)["choices"][0]
+        except (ValueError, LookupError, TypeError) as error:
+            raise _Passing(f"the reply is no chat completion ({type(error).__name__}): {said}") from error
+
+    def _read(self, key: str) -> str | None:
+        if self.cache is None:
+            return None
+        try:
+            kept = json.loads(self._place(key).read_text(encoding="utf-8"))
+            return kept["text"] if kept["sha"] == _digest(kept["text"]) else None
+        except (OSError, ValueError, LookupError, TypeError):  # a damaged entry is asked for again
+            return None
+
+    def _write(self, key: str, body: dict, text: str) -> None:
+        if self.cache is None:
+            return
+        place = self._place(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        entry = {"text": text, "sha": _digest(text), "revision": self.settings.revision, "request": body}
+        try:
+            partial.write_text(json.dumps(entry), encoding="utf-8")
+            partial.replace(place)  # a reader can never see half an entry
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                partial.unlink()
+
+    def _place(self, key: str) -> Path:
+        return self.cache / key[:2] / f"{key}.json"
+
+
+def _digest(content) -> str:
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _jitter(key: str, tries: int) -> float:
+    """0 to 0.25, so that questions that failed together do not come back together."""
+    return int(hashlib.blake2b(f"{key} {tries}".encode(), digest_size=2).hexdigest(), 16) / 65536 / 4
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header: a number, or a date."""
+    if not value:
+        return None
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None

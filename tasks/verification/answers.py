@@ -14,13 +14,11 @@ else goes to a real parser. It imports nothing and takes microseconds: RL calls 
 
 import re
 
+from tasks.verification.maths_normalise import integer, normalise
+
 MAX_ANSWER_CHARS = 1000  # a longer "answer" is prose; also bounds what the parser is given
-_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
-_THOUSANDS = re.compile(r"[^,()\[\]{}]*?(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)[^,()\[\]{}]*")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_PRESENTATION = re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|\\\$|\$|\\displaystyle(?![a-zA-Z])")
-_FRACTION = re.compile(r"\\[dt]frac(?![a-zA-Z])")
-_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 
 
 class NoAnswer(Exception):
@@ -39,10 +37,10 @@ def final_answer(text: str, multiline: bool = False) -> str:
             raise NoAnswer(f"{len(answers)} answer tags that differ")
         answer = answers[-1]
     else:
-        boxes = boxed(summary)
+        boxes = _boxes(summary)
         if not boxes:
             raise NoAnswer("no closed answer tag and no \\boxed{} after the think block")
-        answer = boxes[-1]
+        answer = summary[slice(*boxes[-1])]
     answer = answer.strip()
     if not answer:
         raise NoAnswer("the answer is empty")
@@ -66,7 +64,7 @@ def _tagged(summary: str) -> list[str]:
 
 
 def _unboxed(answer: str) -> str:
-    if "\\" not in answer:
+    if "\\" not in answer or len(answer) > 4 * MAX_ANSWER_CHARS:
         return answer
     boxes = boxed(answer)
     if len({normalise(b) for b in boxes}) > 1:
@@ -76,41 +74,23 @@ def _unboxed(answer: str) -> str:
 
 def boxed(text: str) -> list[str]:
     """Contents of every `\\boxed{…}` with balanced braces, in order; escaped braces do not count."""
-    out = []
-    for match in _BOXED.finditer(text):
-        depth, i = 1, match.end()
-        while i < len(text) and depth:
-            if text[i] == "\\":
-                i += 1
-            elif text[i] in "{}":
-                depth += 1 if text[i] == "{" else -1
-            i += 1
-        if depth == 0:
-            out.append(text[match.end() : i - 1])
-    return out
+    return [text[start:end] for start, end in _boxes(text)]
 
 
-def normalise(answer: str) -> str:
-    """An answer without what is only presentation: spaces, dollar signs, \\left, thousands commas, a final full stop.
-
-    Commas are thousands separators only inside the one, unspaced number of an answer without brackets, and a space
-    between two letters or digits stays:
-    `1, 234` is no `1234` and `1 1/2` is no `11/2`.
-    """
-    answer = answer.strip()
-    if answer.isascii() and answer.isdigit():
-        return answer
-    answer = answer.replace("\u2212", "-").replace("{,}", ",")
-    if "," in answer and _THOUSANDS.fullmatch(answer):
-        answer = answer.replace(",", "")
-    if "\\" in answer or "$" in answer:
-        answer = _FRACTION.sub(r"\\frac", _PRESENTATION.sub("", answer))
-    answer = _SPACE.sub("", " ".join(answer.split()))
-    return answer.removesuffix(".")
-
-
-def integer(normalised: str) -> int | None:
-    return int(normalised) if _INTEGER.fullmatch(normalised) else None
+def _boxes(text: str) -> list[tuple[int, int]]:
+    """Where the contents of the boxes start and end, in one pass over the text."""
+    first = _BOXED.search(text)
+    if not first:
+        return []
+    found: list[tuple[int, int]] = []
+    stack: list[int | None] = []  # where a box starts, or None for any other brace
+    for match in _BRACES.finditer(text, first.start()):
+        mark = match[0]
+        if mark == "{" or len(mark) > 2:
+            stack.append(match.end() if len(mark) > 2 else None)
+        elif mark == "}" and stack and (start := stack.pop()) is not None:
+            found.append((start, match.start()))
+    return sorted(found)
 
 
 def fast(gold: str, answer: str) -> bool | None:

@@ -1,6 +1,12 @@
-"""Maths: the final answer against the gold, by the fast path where that is safe, else in a worker process."""
+"""Maths: the final answer against the gold, by the fast path where that is safe, else in a worker process.
 
-from tasks.verification.answers import NoAnswer, fast, final_answer, integer, normalise
+`start` decides without any library: it accepts equality of normal forms and rejects only an integer against another
+integer. Everything else is a job for `work`, which may run away and so belongs into a process that can be killed.
+"""
+
+from tasks.verification.answers import NoAnswer, fast, final_answer
+from tasks.verification.maths_normalise import integer, normalise
+from tasks.verification.maths_text import non_answer
 from tasks.verification.verdict import Decided, VerificationError
 
 NAME = "maths"
@@ -8,40 +14,59 @@ LIBRARIES = ("math-verify", "latex2sympy2_extended", "sympy", "mpmath")
 RUNS = "process"
 
 
-def start(prompt: dict, text: str) -> tuple[str | None, Decided | None, dict | None]:
-    """(extracted answer, decision, job): a decision without any library, else the job for a worker."""
-    gold = prompt["gold"]
-    if gold is None:
-        raise VerificationError(f"prompt {prompt.get('id')} of domain 'maths' has no gold")
+def start(prompt: dict, text: str | None) -> tuple[str | None, Decided | None, dict | None]:
+    """(extracted answer, decision, job): a decision where that is safe without a library, else a job."""
+    gold = prompt.get("gold")
+    if not (gold or "").strip():
+        raise VerificationError(
+            f"prompt {prompt.get('id')} of domain 'maths' has no gold: leave it out, or give the answer in `gold`"
+        )
+    extracted, decision = quick(gold, text or "")
+    return extracted, decision, None if decision else job(gold, extracted)
+
+
+def quick(gold: str, text: str) -> tuple[str | None, Decided | None]:
+    """(extracted answer, decision) without any library; decision None where a parser must be asked."""
     try:
         answer = final_answer(text)
     except NoAnswer as reason:
-        return None, ("unparsable", "maths/extraction", str(reason)), None
+        return None, ("unparsable", "maths/extraction", str(reason))
     equal = fast(gold, answer)
     if equal is None:
-        return answer, None, {"gold": gold, "answer": answer}  # never swapped
-    return answer, ("ok" if equal else "wrong", "maths/fast", ""), None
+        return answer, None
+    return answer, ("ok" if equal else "wrong", "maths/fast", "")
+
+
+def job(gold: str, answer: str) -> dict:
+    """What a worker is asked; gold and prediction are never swapped."""
+    return {"kind": "maths", "gold": gold, "answer": answer}
 
 
 def work(job: dict) -> Decided | dict:
-    """Answers a job in a worker process."""
+    """Answers a job: an opinion on an answer, or {"problem": what is wrong with a gold, or None}."""
     from tasks.verification.equivalence import check_gold, compare
 
-    if "answer" not in job:
+    if job["kind"] == "gold":
         return {"problem": check_gold(job["gold"])}
     return compare(job["gold"], job["answer"])
 
 
-def warm() -> None:
-    """Fills the parser's caches before the workers are forked."""
-    from tasks.verification.equivalence import compare
-
-    compare(r"\frac{1}{2}", "0.5")
-
-
 def gold_problem(prompt: dict) -> tuple[str | None, dict | None]:
-    """What is wrong with a gold, or the job that says so."""
-    gold = (prompt["gold"] or "").strip()
+    """(what is wrong with the row's gold or None, a job that says more or None)."""
+    gold = (prompt.get("gold") or "").strip()
     if not gold:
         return "empty", None
-    return None, None if integer(normalise(gold)) is not None else {"gold": gold}
+    if non_answer(gold):
+        return f"{gold[:40]!r} stands for no answer", None
+    if integer(normalise(gold)) is not None:
+        return None, None
+    return None, {"kind": "gold", "gold": gold}
+
+
+def decided(reply: dict) -> Decided:
+    """A worker's reply as a decision: a fired limit is a timeout, a crash is infra and gives no reward."""
+    if "limit" in reply:
+        return "timeout", "worker", f"stopped at {reply['limit']}"
+    if "error" in reply:
+        return "infra", "worker", reply["error"]
+    return reply["status"], reply["method"], reply["detail"]

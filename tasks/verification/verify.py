@@ -161,14 +161,17 @@ def verify_all(
 
 
 def verify_stream(
-    rows: Iterable[tuple[dict, str | None] | Verdict],
+    rows: Iterable[tuple[dict, str | None] | Verdict | None],
     processes: int | None = None,
     budget: float | None = None,
     effort: Effort | None = None,
     window: int = WINDOW,
     strict: bool = False,
 ) -> Iterator[Verdict]:
-    """Verdicts in the order of the rows (prompt, response), read as they are needed; a Verdict passes through.
+    """Verdicts in the order of the rows (prompt, response), read as they are needed.
+
+    A Verdict among the rows passes through; None says that the next row will take a while: what has been read is
+    finished first.
 
     `budget`: seconds of wall time for the whole stream; rows not decided by then are infra, and a warning names the
     slowest items. `strict`: raise VerificationError instead of the `infra` verdict on a prompt that cannot be verified.
@@ -179,6 +182,11 @@ def verify_stream(
     chars = 0
     try:
         for row in rows:
+            if row is None:
+                while waiting:
+                    yield _finish(waiting.popleft(), effort, deadline, budget)
+                chars = 0
+                continue
             held = row if isinstance(row, Verdict) else _begin(pool, *row, strict, deadline)
             waiting.append(held)
             chars += getattr(held, "chars", 0)

@@ -37,7 +37,7 @@ def test_statuses_of_maths():
     assert verify(MATHS, "<think> a </think> <answer>47</answer>").status == "ok"
     assert verify(MATHS, "<think> a </think> <answer>48</answer>").status == "wrong"
     assert verify(MATHS, "47").status == "unparsable"
-    assert verify(MATHS, "<answer>\\frac{94}{2}</answer>").method == "maths/math-verify"
+    assert verify(MATHS, "<answer>\\frac{94}{2}</answer>").status == "ok"
 
 
 def test_a_verdict_carries_its_evidence():

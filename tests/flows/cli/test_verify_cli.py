@@ -1,0 +1,166 @@
+"""`r1 verify` as people use it: a process between two pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "flows.cli.main", "verify"]
+GOOD = {"domain": "maths", "prompt": "1 + 1?", "gold": "2", "completion": "<answer>2</answer>"}
+BAD = [  # (line, what the verdict must say)
+    (b"{", "is no JSON"),
+    (b"[1, 2]", "is a JSON list, no object"),
+    (b'"text"', "is a JSON str, no object"),
+    (b"\xff\xfe{}", "is no UTF-8 at byte 0"),
+    (b"[" * 100_000, "is no JSON"),
+    (b"{}", "key 'domain' is missing: give one of maths"),
+    (b'{"domain": "poetry", "completion": "x"}', "no verifier for domain 'poetry'"),
+    (b'{"domain": ["maths"], "completion": "x"}', "no verifier for domain ['maths']"),
+    (b'{"domain": "maths", "gold": "1"}', "key 'completion' is missing"),
+    (b'{"domain": "maths", "completion": "<answer>1</answer>"}', "has no gold"),
+    (b'{"domain": "maths", "gold": true, "completion": "1"}', "key 'gold' is true or false"),
+    (b'{"domain": "maths", "gold": "1", "meta": 5, "completion": "1"}', "key 'meta' is a int"),
+    (b'{"domain": "maths", "gold": "1", "meta": "{", "completion": "1"}', "key 'meta' is text that is no JSON"),
+    (b'{"domain": "code", "tests": 7, "completion": "1"}', "key 'tests' is neither"),
+]
+
+
+def r1(text: bytes | str, *args) -> tuple[int, list[dict], str]:
+    text = text.encode() if isinstance(text, str) else text
+    done = subprocess.run([*COMMAND, *args], input=text, capture_output=True, cwd=ROOT, timeout=120)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+
+
+def jsonl(*rows: dict) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_verdicts_in_order_and_the_summary(tmp_path):
+    rows = [
+        GOOD | {"id": "a"},
+        GOOD | {"id": 7, "completion": "<answer>4/2</answer>"},
+        GOOD | {"completion": "<answer>3</answer>"},
+        GOOD | {"completion": "2"},
+        GOOD | {"completion": None},
+        GOOD | {"gold": 2, "completion": "\\boxed{2}"},
+        GOOD | {"gold": "9", "completion": "<answer>9^{9^{9^{9}}}</answer>"},
+        GOOD | {"completion": "<answer>\ud800\u2028\u4e2d</answer>"},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(jsonl(*rows).rstrip("\n"))  # the last line without an end
+    code, out, err = r1("", str(file))
+    assert [v["status"] for v in out[:6]] == ["ok", "ok", "wrong", "unparsable", "unparsable", "ok"]
+    assert out[6]["status"] in ("timeout", "wrong", "unparsable") and out[7]["status"] in ("wrong", "unparsable")
+    assert out[0] == {"id": "a", "status": "ok", "extracted": "2", "method": "maths/fast", "detail": ""} | {
+        "verifier": out[1]["verifier"]
+    }
+    assert out[1]["id"] == 7 and "id" not in out[2] and len(out[0]["verifier"]) == 16
+    assert code == 0 and "8 rows in" in err and "3 ok" in err
+
+
+def test_bad_rows_give_a_typed_line_and_never_stop_the_batch():
+    good = jsonl(GOOD).encode()
+    text = b"".join(line + b"\n" + good for line, _ in BAD) + b"\n\n"
+    code, out, err = r1(text)
+    assert [v["status"] for v in out[1::2]] == ["ok"] * len(BAD)
+    for number, (verdict, (_, why)) in enumerate(zip(out[::2], BAD, strict=True)):
+        assert verdict["status"] == "infra" and verdict["method"] == "input", verdict
+        assert why in verdict["detail"] and f"line {2 * number + 1}" in verdict["detail"]
+    assert code == 1 and f"{len(BAD) - 1} bad lines, 2 blank ones" in err  # a missing gold is a row, not a bad line
+
+
+def test_usage_errors_are_exit_status_2(tmp_path):
+    for args in ([str(tmp_path / "none.jsonl")], [str(tmp_path)], ["--processes", "0"]):
+        code, out, err = r1("", *args)
+        assert code == 2 and not out and "Traceback" not in err
+
+
+def test_help_documents_the_exit_status():
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "Exit status" in done.stdout and "infra" in done.stdout
+
+
+def test_nothing_in_nothing_out():
+    code, out, err = r1("")
+    assert (code, out) == (0, []) and "0 rows" in err
+
+
+def test_a_verdict_comes_before_the_next_row_is_written():
+    """A co-process: one row in, its verdict out, though a worker has to decide it."""
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as r1:
+        for completion, status in [("<answer>4/2</answer>", "ok"), ("<answer>2</answer>", "ok"), ("\\boxed{6/2}", "wrong")]:
+            r1.stdin.write(jsonl(GOOD | {"completion": completion}).encode())
+            r1.stdin.flush()
+            assert json.loads(r1.stdout.readline())["status"] == status
+        r1.stdin.close()
+        assert r1.wait(30) == 0
+
+
+def test_memory_does_not_grow_with_the_input():
+    """400 MB of rows, most of it one overlong line, in 150 MB over the start."""
+    with subprocess.Popen([*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as r1:
+        def peak():
+            status = Path(f"/proc/{r1.pid}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+
+        def answered():
+            return json.loads(r1.stdout.readline())
+
+        r1.stdin.write(jsonl(GOOD).encode())
+        r1.stdin.flush()
+        answered()
+        before = peak()
+        row = jsonl(GOOD | {"completion": "<think>" + "so " * 300_000 + "</think> \\boxed{2}"}).encode()
+        for _ in range(100):
+            r1.stdin.write(row)
+            r1.stdin.flush()
+            assert answered()["status"] == "ok"
+        for _ in range(300):
+            r1.stdin.write(b"x" * (1 << 20))
+        r1.stdin.write(b"\n")
+        r1.stdin.flush()
+        assert "longer than 64 MiB" in answered()["detail"]
+        assert peak() - before < 200
+        r1.stdin.close()
+
+
+@pytest.mark.parametrize("end", ["interrupt", "reader"])
+def test_an_end_from_outside_is_quick_and_leaves_nobody_behind(end):
+    hang = jsonl(GOOD | {"gold": "\\sqrt{2}", "completion": "<answer>\\sum_{k=1}^{10^9} \\frac{k!}{k^{k}}</answer>"})
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    ) as r1:
+        r1.stdin.write((jsonl(GOOD) + hang + jsonl(GOOD) * 50_000).encode()[:60_000])
+        r1.stdin.flush()
+        assert json.loads(r1.stdout.readline())["status"] == "ok"
+        if end == "interrupt":
+            r1.send_signal(signal.SIGINT)
+            assert r1.wait(5) == 130
+        else:
+            r1.stdout.close()
+            r1.stdin.close()
+            assert r1.wait(30) == 141
+        assert b"Traceback" not in r1.stderr.read()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _members(r1.pid):
+        time.sleep(0.05)
+    assert not _members(r1.pid)
+
+
+def _members(session: int) -> list[int]:
+    """Processes of a session that still run."""
+    out = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            out.append(int(stat.parent.name))
+    return [pid for pid in out if pid != os.getpid()]

@@ -12,6 +12,7 @@ Two things stand between an answer and a scorer of reasoning-gym:
   `unparsable` and never reaches the scorer. A worker process is no sandbox.
 - `puzzle24` counts the numbers of an answer and does not look whether they are the given ones, so we do.
 A scorer that raises on an answer, but gives full marks to its own gold, could not read the answer: `unparsable`.
+A few tasks (graph_color, rush_hour, propositional_logic) come without a gold: their scorers check any solution.
 """
 
 import functools
@@ -27,6 +28,8 @@ RUNS = "process"
 
 _ARITHMETIC = re.compile(r"[\d\s+\-*/().]*")
 _LITERAL = re.compile(r"""(?:[\d\s\[\](),.+\-]|"[^"\\\n]*"|'[^'\\\n]*')*""")
+_BOARD = re.compile(rf"[Q_\s]*|{_LITERAL.pattern}")
+_WORD = re.compile(rf"[A-Za-z]*|{_LITERAL.pattern}")
 _ALGEBRA = re.compile(r"[\w\s+\-*/^().,|]*", re.ASCII)
 _NAMES = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ATTRIBUTE = re.compile(r"\.\s*[A-Za-z_]")  # `x.func` reaches into objects; `.5` and `2.x` do not arise from maths
@@ -37,9 +40,9 @@ EVALUATED = {
     "countdown": _ARITHMETIC,
     "puzzle24": _ARITHMETIC,
     "binary_matrix": _LITERAL,
-    "n_queens": _LITERAL,
+    "n_queens": _BOARD,
     "spiral_matrix": _LITERAL,
-    "string_insertion": _LITERAL,
+    "string_insertion": _WORD,
     "intermediate_integration": _ALGEBRA,
     "polynomial_multiplication": _ALGEBRA,
     "simple_integration": _ALGEBRA,
@@ -49,16 +52,14 @@ EVALUATED = {
 def start(prompt: dict, text: str) -> tuple[str | None, Decided | None, dict | None]:
     """(extracted answer, decision, job): puzzles are decided at once, a gym task mostly by its scorer."""
     meta = _meta(prompt)
-    gold = prompt["gold"]
-    if gold is None:
-        raise VerificationError(f"prompt {prompt.get('id')} of domain 'logic' has no gold")
+    gold = _gold(prompt, meta)
     try:
         extracted = final_answer(text, multiline=True)
     except NoAnswer as reason:
         return None, ("unparsable", "logic/extraction", str(reason)), None
     if "gym" not in meta:
         return extracted, _solved(meta, gold, extracted), None
-    if extracted == gold.strip():  # the scorer was shown every gold when the prompt bank was built
+    if extracted == gold:  # the scorer was shown every gold when the prompt bank was built
         return extracted, ("ok", "logic/exact", ""), None
     if refused := refusal(meta["gym"], extracted):
         return extracted, ("unparsable", "logic/refused", refused), None
@@ -72,7 +73,7 @@ def work(job: dict) -> Decided:
     try:
         score = float(score_answer(answer=answer, entry=entry))
     except (ArithmeticError, AttributeError, LookupError, NameError, SyntaxError, TypeError, ValueError) as error:
-        if float(score_answer(answer=entry["answer"], entry=entry)) != 1.0:
+        if entry.get("answer") is None or float(score_answer(answer=entry["answer"], entry=entry)) != 1.0:
             raise
         return "unparsable", "logic/scorer", f"the scorer cannot read it: {type(error).__name__}: {error}"[:300]
     if score == 1.0 and task == "puzzle24" and (reason := _wrong_numbers(answer, entry)):
@@ -84,9 +85,9 @@ def gold_problem(prompt: dict) -> tuple[str | None, dict | None]:
     """What is wrong with a row's gold or meta, else for a gym task the job that scores its gold."""
     try:
         meta = _meta(prompt)
-        gold = (prompt["gold"] or "").strip()
-        if not gold:
-            return "empty", None
+        gold = _gold(prompt, meta)
+        if gold is None:
+            return None, None
         if "gym" in meta:
             refused = refusal(meta["gym"], gold)
             return refused, None if refused else _job(meta, gold)
@@ -122,6 +123,14 @@ def _meta(prompt: dict) -> dict:
         f"prompt {prompt.get('id')} of domain 'logic' has neither a reasoning-gym entry nor a `puzzle` in `meta`: logic "
         "prompts come from a source with `gym: <task>`, or with `puzzle: knights-and-knaves` or `zebra` in their meta"
     )
+
+
+def _gold(prompt: dict, meta: dict) -> str | None:
+    """The gold of a row; None where reasoning-gym has none either, for its scorer checks any solution."""
+    gold = (prompt.get("gold") or "").strip()
+    if not gold and not ("gym" in meta and meta["entry"].get("answer") is None):
+        raise VerificationError(f"prompt {prompt.get('id')} of domain 'logic' has no gold")
+    return gold or None
 
 
 def _job(meta: dict, answer: str) -> dict:

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
+from tasks.rewards import canaries
+from tasks.rewards.composition import compose
+from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.settings import Settings
 from tasks.training import grpo
@@ -12,18 +15,20 @@ from tasks.training.settings import GRPO
 
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` to train on")
-    rewards: dict[str, float] = Field(description="reward -> weight; paper: accuracy + format + language")
+    rewards: Rewards = Field(description="reward -> weight, or its block; paper: accuracy + format + language")
     grpo: GRPO
 
 
 def body(p: Params, run: Run) -> dict:
     rows = of_sources(read_prompts(run.input("prompts"), "train"), p.sources)
+    rewards = compose(p.rewards)
+    silent = canaries.require(rewards, rows, run.template)
     metrics, curve = reinforce(
-        run.input("dev1"), run.out, grpo.lay_out(p.grpo, rows, [], run.seed), p.grpo, named_rewards(p.rewards),
+        run.input("dev1"), run.out, grpo.lay_out(p.grpo, rows, [], run.seed), p.grpo, named_rewards(rewards),
         run.template, run.seed, run.work, run.progress, run.threads,
     )  # fmt: skip
     run.curve(curve)
-    return metrics
+    return metrics | {"canaries": silent}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
+from tasks.rewards import canaries
+from tasks.rewards.composition import compose
 from tasks.rewards.preference import load_preference
+from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.settings import Settings
 from tasks.training import grpo
@@ -19,7 +22,7 @@ from tasks.training.settings import GRPO
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` with reasoning prompts")
     general_sources: list[str] = Field(description="sources of `prompts` with general prompts")
-    rewards: dict[str, float] = Field(description="rule reward -> weight")
+    rewards: Rewards = Field(description="rule reward -> weight, or its block")
     preference_weight: float = Field(ge=0, description="weight of the reward models on general prompts; paper: 1")
     grpo: GRPO
 
@@ -27,16 +30,19 @@ class Params(Settings):
 def body(p: Params, run: Run) -> dict:
     rows = read_prompts(run.input("prompts"), "train")
     general = [r for r in of_sources(rows, p.general_sources) if r["gold"] is None]
-    order = grpo.lay_out(p.grpo, of_sources(rows, p.sources), general, run.seed)
+    reasoning = of_sources(rows, p.sources)
+    order = grpo.lay_out(p.grpo, reasoning, general, run.seed)
     judged = load_preference(run.input("reward_models"))
+    rewards = compose(p.rewards, {"preference": (judged, p.preference_weight)})
+    silent = canaries.require(rewards, reasoning + general, run.template)
     metrics, curve = reinforce(
-        run.input("dev3"), run.out, order, p.grpo,
-        named_rewards(p.rewards, {"preference": (judged, p.preference_weight)}),
-        run.template, run.seed, run.work, run.progress, run.threads,
+        run.input("dev3"), run.out, order, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,
+        run.progress, run.threads,
     )  # fmt: skip
     run.curve(curve)
     scores = [row["general_reward"] for row in curve if row["general_reward"] is not None]
-    return metrics | {"general_steps": len(scores), "general_reward_last": scores[-1] if scores else None}
+    metrics |= {"general_steps": len(scores), "general_reward_last": scores[-1] if scores else None}
+    return metrics | {"canaries": silent}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """R1-Zero (paper 2.2): GRPO on the base with rule rewards alone, no SFT, no neural reward.
 
-A gate comes first: on a base whose chains of thought do not beat its direct guesses, RL collapses to guessing.
+A gate comes first: on a base whose chains of thought do not beat its direct guesses, RL collapses to guessing. Before
+that come canaries: completions that cheat must not be rewarded (tasks/rewards/canaries.py).
 Departure: the paper divides advantages by the group's standard deviation and adds a KL penalty; see the recipe.
 """
 
@@ -8,7 +9,9 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
-from tasks.rewards import gate
+from tasks.rewards import canaries, gate
+from tasks.rewards.composition import compose
+from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
 from tasks.sampling.policy import load_policy
 from tasks.settings import Settings
@@ -19,13 +22,15 @@ from tasks.training.settings import GRPO, Gate
 class Params(Settings):
     sources: list[str] = Field(min_length=1, description="sources of `prompts` to train on")
     gate: Gate
-    rewards: dict[str, float] = Field(description="reward -> weight; paper: accuracy and format, equal weight")
+    rewards: Rewards = Field(description="reward -> weight, or its block; paper: accuracy and format, equal weight")
     grpo: GRPO
 
 
 def train_from_base(p: Params, run: Run, base: str) -> dict:
     """RL alone on the checkpoint `base`; `student_rl` does the same with a student."""
     prompts = run.input("prompts")
+    train, rewards = of_sources(read_prompts(prompts, "train"), p.sources), compose(p.rewards)
+    silent = canaries.require(rewards, train, run.template)
     validation = of_sources(read_prompts(prompts, "validation"), p.sources)
     policy = load_policy(run.input(base), run.threads)
     limit = p.grpo.max_tokens[0][1]
@@ -33,13 +38,13 @@ def train_from_base(p: Params, run: Run, base: str) -> dict:
         gate.measure(policy, validation, p.gate, run.template, limit, p.grpo.temperature, run.seed), p.gate
     )
     run.log(f"gate: chains of thought right in {passed['full_cot_accuracy']:.2f}, guesses in {passed['direct_accuracy']:.2f}")
-    rows = grpo.lay_out(p.grpo, of_sources(read_prompts(prompts, "train"), p.sources), [], run.seed)
+    rows = grpo.lay_out(p.grpo, train, [], run.seed)
     metrics, curve = reinforce(
-        run.input(base), run.out, rows, p.grpo, named_rewards(p.rewards), run.template, run.seed, run.work,
+        run.input(base), run.out, rows, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,
         run.progress, run.threads,
     )  # fmt: skip
     run.curve(curve)
-    return metrics | {"gate": passed}
+    return metrics | {"gate": passed, "canaries": silent}
 
 
 def body(p: Params, run: Run) -> dict:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.cli import annotate, plan, report, run, verify
+from flows.cli import annotate, canary, plan, report, run, verify
 from flows.orchestration.params import ParamsError
 
 app = typer.Typer(
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run, plan, annotate, report, verify):
+for group in (run, plan, annotate, report, verify, canary):
     group.register(app)
 
 

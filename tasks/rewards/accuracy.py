@@ -1,19 +1,54 @@
 """Accuracy reward (paper 2.2.2): a rule decides whether the final answer is right."""
 
-from tasks.responses import parse
-from tasks.verification.verify import verify
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tasks.rewards.format import OPEN_ENDED, is_valid
+from tasks.rewards.reward import LogInfra, Reward, column
+from tasks.verification.verify import verify_all
 
 
-def accuracy(prompts, completions, *, domain, gold, meta, **_) -> list[float | None]:
-    """1 for a well-formed response whose verdict is ok, else 0; None where there is no verdict.
+class Accuracy(Reward):
+    """1 for a well-formed response whose verdict is ok, else `wrong`; None where there is no verdict.
 
-    No verdict: the prompt has no gold (a general prompt), or the verifier itself failed ("infra").
+    No verdict: the prompt has nothing to verify (a general prompt), or the verifier itself failed ("infra").
+    Columns: `domain` (maths where there is none), `gold`, `meta`; see tasks/verification.
     """
-    rewards: list[float | None] = []
-    for text, d, g, m in zip(completions, domain, gold, meta, strict=True):
-        if g is None:
-            rewards.append(None)
-            continue
-        verdict = verify({"domain": d, "gold": g, "meta": m}, text)
-        rewards.append(None if verdict.status == "infra" else float(verdict.status == "ok" and parse(text).well_formed))
-    return rewards
+
+    name: ClassVar[str] = "accuracy"
+
+    wrong: Literal[0, -1] = Field(0, description="reward of everything that is not right; survey: 1/0 or 1/-1")
+    well_formed: bool = Field(True, description="only a well-formed response is right; false: the answer alone decides")
+
+    @property
+    def lowest(self) -> float:
+        return float(self.wrong)
+
+    def __call__(
+        self, prompts, completions, *, domain=None, gold=None, meta=None, log_infra: LogInfra | None = None, **_
+    ) -> list[float | None]:
+        if gold is None and meta is None:
+            raise ValueError("the accuracy reward needs a column `gold` or `meta` in the dataset, and has neither")
+        texts = self.texts(prompts, completions)
+        domains, golds, metas = column(domain, len(texts), "maths"), column(gold, len(texts)), column(meta, len(texts))
+        rows = [{"domain": d, "gold": g, "meta": m} for d, g, m in zip(domains, golds, metas, strict=True)]
+        asked = [i for i, row in enumerate(rows) if verifiable(row["domain"], row["gold"])]
+        rewards: list[float | None] = [None] * len(texts)
+        for i, verdict in zip(asked, verify_all([rows[i] for i in asked], [texts[i] for i in asked]), strict=True):
+            if verdict.status == "infra":
+                if log_infra:
+                    log_infra(i, f"{verdict.method}: {verdict.detail}")
+                continue
+            right = verdict.ok and (not self.well_formed or is_valid(texts[i], rows[i]["domain"], rows[i]["gold"]))
+            rewards[i] = 1.0 if right else self.lowest
+        return rewards
+
+
+def verifiable(domain: str, gold: str | None) -> bool:
+    """Whether a rule can say something about responses to such a prompt."""
+    return gold is not None or domain in OPEN_ENDED
+
+
+accuracy = Accuracy()
+signed_accuracy = Accuracy(wrong=-1)

@@ -5,19 +5,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.prompts.templates import render
-from tasks.rewards import registry
+from tasks.rewards.composition import Composition, compose
 from tasks.rewards.monitor import watched
+from tasks.rewards.registry import Rewards
 from tasks.sampling.transformers_engine import end_tokens, generate
 from tasks.training import checkpoints, grpo
 from tasks.training.settings import GRPO
 from tasks.training.trainer import Progress
 
+CURVED = ("accuracy", "format", "preference")  # rewards that grpo.curve names
 
-def named_rewards(weights: dict[str, float], more: dict[str, tuple[Callable, float]] | None = None) -> dict:
+
+def named_rewards(rewards: Composition | Rewards | dict) -> dict[str, tuple[Callable, float]]:
     """name -> (function, weight); the first one also watches language and re-checking."""
-    rewards = {name: (registry.load(name), weight) for name, weight in weights.items()} | (more or {})
-    first = next(iter(rewards))
-    return rewards | {first: (watched(rewards[first][0]), rewards[first][1])}
+    if not isinstance(rewards, Composition):
+        rewards = compose(Rewards.model_validate(rewards))
+    functions = rewards.functions()
+    first = next(iter(functions))
+    return functions | {first: (watched(functions[first][0]), functions[first][1])}
 
 
 def of_sources(rows: list[dict], sources: list[str]) -> list[dict]:
@@ -53,5 +58,11 @@ def reinforce(
     ask = functools.partial(render, template)
     log = grpo.optimise(model, tokenizer, rows, p, rewards, ask, rollout, seed, work, progress)
     checkpoints.save(model, tokenizer, out)
-    curve = grpo.curve(log)
+    curve = [row | _terms(entry, rewards) for row, entry in zip(grpo.curve(log), log, strict=True)]
     return grpo.summary(curve), curve
+
+
+def _terms(entry: dict, rewards: dict) -> dict[str, float | None]:
+    """Mean of each reward that the curve has no column of its own for."""
+    means = {name: entry.get(f"rewards/{name}/mean") for name in rewards if name not in CURVED}
+    return {f"reward_{name}": float(m) if m is not None and m == m else None for name, m in means.items()}

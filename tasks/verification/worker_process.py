@@ -33,12 +33,25 @@ def answer(module: str, job: dict) -> dict:
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
+def _use_math_verify() -> None:
+    """Its first parse builds a grammar, its first matrix or interval imports much of sympy: a second of CPU time."""
+    from math_verify import parse, verify
+
+    for text in (r"\frac{1}{2}x^2+\sqrt{3}", r"\begin{pmatrix}1\\2\end{pmatrix}", r"(1,2)\cup[3,\infty)", r"\{1,2\}"):
+        parsed = parse(f"${text}$", parsing_timeout=None)
+        verify(parsed, parsed, timeout_seconds=None)
+
+
+_FIRST_USE = {"math-verify": _use_math_verify}
+
+
 def preload(module: str) -> None:
-    """Imports the domain and its libraries, so that no job is charged for them; `warm()` fills a library's own caches."""
+    """Imports the domain and its libraries, so that no job is charged for them; a domain's `warm()` may load more."""
     try:
         domain = importlib.import_module(module)
         for name in getattr(domain, "LIBRARIES", ()):
             importlib.import_module(name.replace("-", "_"))
+            _FIRST_USE.get(name, lambda: None)()
         getattr(domain, "warm", lambda: None)()
     except Exception:  # the job says what is wrong; one domain's missing library must not stop the others
         pass

@@ -38,6 +38,7 @@ class Limits:
     """Of one job, and of one worker."""
 
     cpu_seconds: float = 5.0  # a busy machine does not turn a verdict into a timeout
+    first_seconds: float = 0.5  # of CPU time on the first try; then the job starts over behind all that wait
     wall_seconds: float = 30.0  # for a job that sleeps
     memory: int = 3 << 30  # bytes of address space
     jobs: int = 500  # after which a worker is replaced: libraries cache and leak
@@ -119,14 +120,14 @@ class Worker:
         self.loaded: frozenset[str] = frozenset()
         self.buffer = b""
 
-    def ask(self, module: str, job: dict) -> dict:
+    def ask(self, module: str, job: dict, cpu_seconds: float | None = None) -> dict:
         """{"reply": the work's answer}, {"limit": which} where a limit fired, or {"error": what} where it failed.
 
         A worker that ends without either is replaced and asked once more: it may have been killed from outside.
         """
         with self.lock:
             for _ in range(2):
-                reply = self._exchange(module, job)
+                reply = self._exchange(module, job, cpu_seconds or self.limits.cpu_seconds)
                 if "reply" not in reply or self.done >= self.limits.jobs:
                     self._close()
                 if "exit" not in reply:
@@ -145,14 +146,14 @@ class Worker:
         with self.lock:
             self._close()
 
-    def _exchange(self, module: str, job: dict) -> dict:
+    def _exchange(self, module: str, job: dict, cpu_seconds: float) -> dict:
         if self.channel is not None and module not in self.loaded:
             self._close()
         if self.channel is None:
             if problem := self._start(module):
                 return {"error": problem}
         limits = self.limits
-        request = {"module": module, "cpu_seconds": limits.cpu_seconds, "job": job}
+        request = {"module": module, "cpu_seconds": cpu_seconds, "job": job}
         self.done += 1
         try:
             self.channel.settimeout(limits.wall_seconds)
@@ -164,7 +165,7 @@ class Worker:
         except OSError:
             return {"exit": None}
         if reply.get("exit") == -signal.SIGPROF:
-            return {"limit": f"{limits.cpu_seconds:g} s of CPU time"}
+            return {"limit": f"{cpu_seconds:g} s of CPU time", "spent": True}
         return reply
 
     def _start(self, module: str) -> str | None:
@@ -201,7 +202,11 @@ class Worker:
 
 
 class Pool:
-    """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s, with the `seconds` it took."""
+    """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s, with the `seconds` it took.
+
+    Jobs are begun in the order of submission. One that has had `first_seconds` of CPU time starts over behind all that
+    wait, so that a few that hang do not hold up the many that do not.
+    """
 
     def __init__(self, processes: int | None = None, limits: Limits = Limits()):
         self.processes, self.limits = processes or cores(), limits
@@ -212,22 +217,45 @@ class Pool:
         self.on_threads = ThreadPoolExecutor(self.processes * THREADS_PER_CORE, "verify-thread")
 
     def submit(self, module: str, job: dict) -> Future:
-        threaded = getattr(importlib.import_module(module), "RUNS", "process") == "thread"
         future: Future = Future()
-        (self.on_threads if threaded else self.on_processes).submit(self._run, future, module, job, threaded)
+        if getattr(importlib.import_module(module), "RUNS", "process") == "thread":
+            self.on_threads.submit(self._run_on_thread, future, module, job)
+        else:
+            self.on_processes.submit(self._run, future, module, job)
         return future
 
-    def _run(self, future: Future, module: str, job: dict, threaded: bool) -> None:
-        if self.closed:
-            future.cancel()
-        if not future.set_running_or_notify_cancel():
+    def _run(self, future: Future, module: str, job: dict, seconds: float = 0.0) -> None:
+        if not self._begins(future):
             return
-        start = future.started = time.monotonic()
+        start, again = time.monotonic(), seconds > 0
         try:
-            reply = _on_thread(module, job) if threaded else self._worker().ask(module, job)
+            hurry = not again and self.limits.first_seconds < self.limits.cpu_seconds
+            reply = self._worker().ask(module, job, self.limits.first_seconds if hurry else None)
+        except Exception as error:  # ours; the batch goes on
+            reply, hurry = {"error": f"{type(error).__name__}: {error}"[:300]}, False
+        seconds += time.monotonic() - start
+        if hurry and reply.pop("spent", False) and not self.closed:
+            self.on_processes.submit(self._run, future, module, job, seconds)
+        else:
+            future.set_result(reply | {"seconds": seconds})
+
+    def _run_on_thread(self, future: Future, module: str, job: dict) -> None:
+        if not self._begins(future):
+            return
+        start = time.monotonic()
+        try:
+            reply = {"reply": importlib.import_module(module).work(job)}
         except Exception as error:  # ours; the batch goes on
             reply = {"error": f"{type(error).__name__}: {error}"[:300]}
         future.set_result(reply | {"seconds": time.monotonic() - start})
+
+    def _begins(self, future: Future) -> bool:
+        if self.closed and not future.running():
+            future.cancel()
+        if not future.running() and not future.set_running_or_notify_cancel():
+            return False
+        future.started = getattr(future, "started", time.monotonic())
+        return True
 
     def _worker(self) -> Worker:
         if not hasattr(self.local, "worker"):
@@ -242,10 +270,6 @@ class Pool:
             worker.close()
         for executor in (self.on_processes, self.on_threads):
             executor.shutdown()
-
-
-def _on_thread(module: str, job: dict) -> dict:
-    return {"reply": importlib.import_module(module).work(job)}
 
 
 def cores() -> int:

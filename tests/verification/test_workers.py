@@ -109,7 +109,7 @@ def test_no_gmpy2_though_one_is_installed(tmp_path):
 
 
 def test_limits_hold_off_the_main_thread_and_spare_the_other_workers():
-    pool = workers.Pool(2, workers.Limits(cpu_seconds=1.5))
+    pool = workers.Pool(2, workers.Limits(cpu_seconds=1.5, first_seconds=1.5))
     out = []
 
     def run():
@@ -123,6 +123,20 @@ def test_limits_hold_off_the_main_thread_and_spare_the_other_workers():
     thread.start()
     thread.join()
     assert out == [[str(i) for i in range(50)], False, "timeout"], "the others waited for the one that hangs"
+    pool.close()
+
+
+def test_a_job_that_takes_long_waits_for_those_that_do_not():
+    pool = workers.Pool(1, workers.Limits(cpu_seconds=0.8, first_seconds=0.2))
+    order = []
+    jobs = [{"do": "burn"}, {"do": "burn", "n": 2}, *({"do": "fine", "say": str(i)} for i in range(20))]
+    futures = [pool.submit(UNRULY, job) for job in jobs]
+    for i, future in enumerate(futures):
+        future.add_done_callback(lambda _, i=i: order.append(i))
+    replies = [f.result() for f in futures]
+    assert order == [*range(2, 22), 0, 1]
+    assert [decided(r) for r in replies[:2]] == [("timeout", "worker", "stopped at 0.8 s of CPU time")] * 2
+    assert replies[0]["seconds"] > 0.95, "both tries count"
     pool.close()
 
 

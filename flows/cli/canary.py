@@ -40,9 +40,10 @@ def canary(
         section = values[stage]
         rewards = check(Rewards, section["rewards"], path.name, f"{stage}.rewards")
         own = [r for r in bank if r["source"] in [*section.get("sources", []), *section.get("general_sources", [])]]
-        findings = canaries.check(
-            compose(rewards, _models(section)), [*canary_prompts.PROMPTS, *canaries.choose(own)], values.get("template", "bare")
-        )
+        general = "general_sources" in section
+        built_in = [r for r in canary_prompts.PROMPTS if general or canaries.verifiable(r["domain"], r["gold"])]
+        composition = compose(rewards, _models(section))
+        findings = canaries.check(composition, [*built_in, *canaries.choose(own)], values.get("template", "bare"))
         show(f"{stage}: {_told(rewards, section)}", findings, {r["id"] for r in own})
         singing += sum(bool(f.sings) for f in findings)
     raise typer.Exit(1 if singing else 0)

@@ -19,6 +19,7 @@ class Accuracy(Reward):
     name: ClassVar[str] = "accuracy"
 
     wrong: Literal[0, -1] = Field(0, description="reward of everything that is not right; survey: 1/0 or 1/-1")
+    domains: list[str] = Field([], description="domains it decides; none: every prompt with something to verify")
     well_formed: bool = Field(True, description="only a well-formed response is right; false: the answer alone decides")
 
     @property
@@ -33,7 +34,8 @@ class Accuracy(Reward):
         texts = self.texts(prompts, completions)
         domains, golds, metas = column(domain, len(texts), "maths"), column(gold, len(texts)), column(meta, len(texts))
         rows = [{"domain": d, "gold": g, "meta": m} for d, g, m in zip(domains, golds, metas, strict=True)]
-        asked = [i for i, row in enumerate(rows) if verifiable(row["domain"], row["gold"])]
+        mine = [not self.domains or row["domain"] in self.domains for row in rows]
+        asked = [i for i, row in enumerate(rows) if mine[i] and verifiable(row["domain"], row["gold"])]
         rewards: list[float | None] = [None] * len(texts)
         for i, verdict in zip(asked, verify_all([rows[i] for i in asked], [texts[i] for i in asked]), strict=True):
             if verdict.status == "infra":

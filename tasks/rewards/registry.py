@@ -47,6 +47,8 @@ class Rewards(Settings):
         terms = self.terms()
         if not terms and self.model_fields_set <= {"max_infra_share"}:
             raise ValueError(f"names no reward; known: {', '.join(KNOWN)}")
+        if self.judge and not self.judge.endpoint:
+            raise ValueError("judge.endpoint is missing: {url: …, model: …} of the served model that judges")
         for name, reward in terms.items():
             if stranger := next((other for other in reward.only_with if other not in terms or other == name), None):
                 raise ValueError(f"{name}.only_with names {stranger!r}, which is no other reward of this stage")

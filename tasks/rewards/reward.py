@@ -61,8 +61,13 @@ def response(prompt, completion, prefilled: bool | None = None) -> str:
     """The whole response: text or TRL's list of messages, with the `<think>` that the prompt ended in put back."""
     text = completion if isinstance(completion, str) else _content(completion)
     if prefilled is None:
-        prefilled = (prompt if isinstance(prompt, str) else _content(prompt)).rstrip().endswith(TAGS[0])
+        prefilled = question(prompt).rstrip().endswith(TAGS[0])
     return TAGS[0] + text if prefilled else text
+
+
+def question(prompt) -> str:
+    """A prompt as text: TRL's list of messages gives its last one."""
+    return prompt if isinstance(prompt, str) else _content(prompt)
 
 
 def _content(messages: list[dict]) -> str:

@@ -67,6 +67,7 @@ def test_none_stays_none_behind_a_gate():
         ({"accuracy": {"only_with": ["accuracy"]}}, "no other reward"),
         ({"accuracy": {"wrong": -2}}, "-1"),
         ({"accuracy": 1.0, "length": {"limt": 3}}, "limt"),
+        ({"judge": 1.0}, "judge.endpoint is missing"),
         ({"accuracy": 1.0, "max_infra_share": 1.5}, "max_infra_share"),
     ],
 )

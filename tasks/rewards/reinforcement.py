@@ -58,11 +58,11 @@ def reinforce(
     ask = functools.partial(render, template)
     log = grpo.optimise(model, tokenizer, rows, p, rewards, ask, rollout, seed, work, progress)
     checkpoints.save(model, tokenizer, out)
-    curve = [row | _terms(entry, rewards) for row, entry in zip(grpo.curve(log), log, strict=True)]
+    curve = [row | curve_of_terms(entry, rewards) for row, entry in zip(grpo.curve(log), log, strict=True)]
     return grpo.summary(curve), curve
 
 
-def _terms(entry: dict, rewards: dict) -> dict[str, float | None]:
+def curve_of_terms(entry: dict, rewards: dict) -> dict[str, float | None]:
     """Mean of each reward that the curve has no column of its own for."""
     means = {name: entry.get(f"rewards/{name}/mean") for name in rewards if name not in CURVED}
     return {f"reward_{name}": float(m) if m is not None and m == m else None for name, m in means.items()}

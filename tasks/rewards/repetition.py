@@ -13,7 +13,7 @@ class Repetition(Reward):
     name: ClassVar[str] = "repetition"
     best: ClassVar[None] = None  # a good response repeats some n-grams too
 
-    n: int = Field(20, ge=1, description="tokens of an n-gram; short ones repeat in any text, long ones only in a loop")
+    n: int = Field(40, ge=1, description="tokens of an n-gram; Yeo et al.: 40. Short ones repeat in any text")
     max_penalty: float = Field(1.0, gt=0, description="subtracted where every n-gram is a repeat")
 
     @property

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from tasks.rewards import registry
 from tasks.rewards.composition import InfraError, compose
 from tasks.rewards.registry import KNOWN, Rewards
-from tasks.rewards.reinforcement import named_rewards
+from tasks.rewards.reinforcement import curve_of_terms, named_rewards
 
 GOOD = "<think> First. </think> <answer>33</answer>"
 WRONG = GOOD.replace("33", "32")
@@ -133,3 +133,9 @@ def test_named_rewards_takes_numbers_settings_or_a_composition():
         named = named_rewards(given)
         assert [(name, weight) for name, (_, weight) in named.items()] == [("accuracy", 1.0), ("format", 0.5)]
         assert [f.__name__ for f, _ in named.values()] == ["accuracy", "format"]
+
+
+def test_every_reward_has_a_curve():
+    named = named_rewards({"accuracy": 1.0, "format": 0.1, "language": 0.2, "tag_count": 0.1})
+    entry = {"rewards/accuracy/mean": 0.5, "rewards/language/mean": 0.9, "rewards/tag_count/mean": float("nan")}
+    assert curve_of_terms(entry, named) == {"reward_language": 0.9, "reward_tag_count": None}

@@ -40,7 +40,7 @@ def compiled(program: str, jails: Pool) -> int | Decided:
     end, start = os.pipe()
     order = {
         "kind": "compile", "argv": [compiler(), *FLAGS], "path": "/usr/bin:/bin", "file_size": MAX_BINARY,
-        "cpu": SECONDS, "total": SECONDS, "wall": WALL_SECONDS, "memory": MEMORY,
+        "cpu": SECONDS, "total": SECONDS, "wall": WALL_SECONDS, "idle": WALL_SECONDS, "memory": MEMORY,
     }  # fmt: skip
     with jails.jail(writable=True) as jail, open(end, "rb") as messages:
         try:

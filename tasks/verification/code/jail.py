@@ -84,7 +84,7 @@ class Jail:
             raise JailBroken(f"the warden takes no orders: {error}") from None
 
     def say(self, word: str) -> None:
-        """`mark`: limits start anew; `kill`: end the program."""
+        """`mark`: limits start anew; `rest`: none until the next mark; `kill`: end the program."""
         with contextlib.suppress(OSError):  # its end shows where the report is read
             self.control.send(json.dumps({word: 1}).encode())
 

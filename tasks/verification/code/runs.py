@@ -33,7 +33,8 @@ def decide(task: Task, program: str, jails: Pool) -> Decided:
 def _ended(report: dict, task: Task, where: str, error: str = "") -> Decided | None:
     """None where a program ended by itself without an error."""
     if limit := report.get("limit"):
-        what = f"{task.time_s:g} s of CPU time" if limit == "cpu" else f"{task.wall_s:g} s of wall time"
+        what = {"cpu": "of CPU time", "idle": "without doing anything", "wall": "of wall time"}.get(limit)
+        what = f"{task.limits[limit]:g} s {what}" if what else "a limit"
         return "timeout", f"code/{task.kind}", f"{where}: stopped at {what}"
     if name := report.get("signal"):
         return "wrong", f"code/{task.kind}", f"{where}: the program was ended by {name}"
@@ -77,7 +78,7 @@ def _stdio(task: Task, program: str, jails: Pool) -> Decided:
 
 def run_case(jail: Jail, kind: str, task: Task, program: int, text: str) -> tuple[bytes, str, dict]:
     """(output, last line of standard error, report) of one run; reads no more than MAX_OUTPUT and a bit."""
-    order = {"kind": kind, "cpu": task.time_s, "total": task.time_s, "wall": task.wall_s, "memory": task.memory}
+    order = {"kind": kind, "total": task.time_s, **task.limits}
     out_end, out_start = os.pipe()
     error_end, error_start = os.pipe()
     source = memory_file(text.encode("utf-8", "surrogatepass"))
@@ -88,7 +89,7 @@ def run_case(jail: Jail, kind: str, task: Task, program: int, text: str) -> tupl
         finally:
             for fd in given:
                 os.close(fd)
-        out, error = _drain(jail, out_end, error_end, task.wall_s + REPORT_SECONDS)
+        out, error = _drain(jail, out_end, error_end, task.limits["wall"] + REPORT_SECONDS)
     finally:
         os.close(out_end)
         os.close(error_end)
@@ -136,9 +137,7 @@ class Session:
     def __init__(self, jail: Jail, kind: str, task: Task, first: dict):
         self.jail, self.task, self.buffer = jail, task, bytearray()
         self.channel, theirs = socket.socketpair()
-        total = TOTAL_FACTOR * task.time_s
-        # the wall limit is this side's: a session waits while the other side works
-        order = {"kind": kind, "cpu": task.time_s, "total": total, "wall": 3600.0, "memory": task.memory}
+        order = {"kind": kind, "total": TOTAL_FACTOR * task.time_s, "rest": True, **task.limits}
         null = os.open(os.devnull, os.O_RDWR)
         try:
             jail.order(order, [theirs.fileno(), null, null])
@@ -148,21 +147,21 @@ class Session:
         self.first = first
         self.report: dict | None = None
 
-    def ask(self, message: dict | bytes, mark: bool = True) -> bytes | None:
+    def ask(self, message: dict | bytes) -> bytes | None:
         """The reply's line, or None where the process has ended or was ended (`ended` says how)."""
-        if mark:
-            self.jail.say("mark")
         line = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
-        deadline = time.monotonic() + self.task.wall_s
+        patience = self.task.limits["wall"] + REPORT_SECONDS  # the warden keeps the limits
+        self.jail.say("mark")
         try:
-            self.channel.settimeout(self.task.wall_s)
+            self.channel.settimeout(patience)
             self.channel.sendall(line)
-            return self._line(deadline)
+            return self._line(time.monotonic() + patience)
         except TimeoutError:
-            self.jail.say("kill")
+            raise JailBroken("the warden did not stop a program in time") from None
         except OSError:
-            pass
-        return None
+            return None
+        finally:
+            self.jail.say("rest")
 
     def _line(self, deadline: float) -> bytes | None:
         scanned = 0
@@ -215,7 +214,7 @@ def _calls(task: Task, program: str, jails: Pool) -> Decided:
     codec = wire.Codec()
     with _session(jails, "call", task, first) as session:
         try:
-            if decision := _not_loaded(session, session.ask(first, mark=False)):
+            if decision := _not_loaded(session, session.ask(first)):
                 return decision
             for i, case in enumerate(task.cases):
                 where = f"case {i + 1} of {len(task.cases)}"
@@ -262,7 +261,7 @@ def _asserts(task: Task, program: str, jails: Pool) -> Decided:
     test = {"code": task.code, "prelude": task.prelude, "names": task.names, "candidate": entry}
     with _session(jails, "call", task, first) as session, _session(jails, "asserts", task, test) as tests:
         try:
-            if decision := _not_loaded(session, session.ask(first, mark=False)):
+            if decision := _not_loaded(session, session.ask(first)):
                 return decision
             message: bytes | dict = test
             while True:

@@ -3,6 +3,7 @@
 import ast
 import builtins
 import json
+import re
 import symtable
 from dataclasses import dataclass, field
 
@@ -34,9 +35,9 @@ class Task:
         return self.memory_mb << 20
 
     @property
-    def wall_s(self) -> float:
-        """For a program that sleeps; CPU time is what counts on a busy machine."""
-        return 3 * self.time_s + 5
+    def limits(self) -> dict:
+        """CPU time is what counts: on a busy machine a program may wait. One that does nothing is stopped sooner."""
+        return {"cpu": self.time_s, "idle": self.time_s + 1, "wall": 20 * self.time_s + 10, "memory": self.memory}
 
 
 def parse(prompt: dict) -> Task:
@@ -106,9 +107,10 @@ def _asserts(tests: dict) -> dict:
     if "check" in functions and "check" not in called:  # as HumanEval defines it
         code += "\n\ncheck(candidate)\n"
     names = free_names(code)
-    if "candidate" in names and not (isinstance(entry, str) and entry.isidentifier()):
-        raise ValueError("meta.tests.code tests `candidate`: meta.tests.entry must name the program's function")
-    names = (names - {"candidate"}) | ({entry} if "candidate" in names else set())
+    if not (entry is None and "candidate" not in names) and not (isinstance(entry, str) and entry.isidentifier()):
+        raise ValueError(f"meta.tests.entry is {entry!r}: it must name the program's function, which the tests call")
+    names |= {entry} if entry and re.search(rf"\b{re.escape(entry)}\b", code) or "candidate" in names else set()
+    names.discard("candidate")
     if not names:
         raise ValueError("meta.tests.code names nothing of the program")
     return {"code": code, "names": tuple(sorted(names)), "entry": entry}

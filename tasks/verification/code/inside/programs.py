@@ -187,7 +187,7 @@ class ProgramFailed(Exception):
 
 
 class Remote:
-    """Something of the program's, named by number. It equals only itself and has no truth value."""
+    """Something of the program's, named by number. It equals only itself and is true, as objects are."""
 
     __slots__ = ("_ask", "_number")
 
@@ -205,9 +205,6 @@ class Remote:
 
     def __setattr__(self, name: str, value) -> None:
         self._ask({"set": name}, [self, (value,), {}])
-
-    def __bool__(self) -> bool:
-        raise TypeError("the program returned an object that is no plain data")
 
 
 def asserts() -> int:

@@ -24,7 +24,7 @@ import seccomp
 THREADS = 64  # and processes; only a compiler may have any
 FILES = 64
 MAIN_STACK = 120 << 20  # within the gap that the kernel leaves for the stack of this process
-MAX_STDERR = 1 << 16
+IDLE_SHARE = 0.02  # of a core: less is no sign of life
 
 
 def main(control_fd: int, uid: int, libraries: str) -> None:
@@ -67,22 +67,55 @@ def main(control_fd: int, uid: int, libraries: str) -> None:
             socket.send_fds(control, [json.dumps(report).encode()], [] if result is None else [result])
 
 
+class Limits:
+    """Of one child: CPU time, wall time, and how long it may do nothing. Off while a served program rests."""
+
+    def __init__(self, pid: int, order: dict):
+        self.clock = ~pid << 3 | 2  # the process's own CPU clock, all threads counted
+        self.order, self.cores = order, len(os.sched_getaffinity(0))
+        self.start(at=0.0)
+        self.on = not order.get("rest")
+
+    def start(self, at: float | None = None) -> None:
+        self.on, self.cpu, self.wall = True, self.used() if at is None else at, time.monotonic()
+        self.seen = self.cpu, self.wall  # CPU time at the last sign of life
+
+    def used(self) -> float:
+        try:
+            return time.clock_gettime(self.clock)
+        except OSError:  # it has just ended
+            return 0.0
+
+    def passed(self) -> str | None:
+        cpu, wall = self.used(), time.monotonic()
+        if not self.on:
+            return None
+        if cpu - self.cpu >= self.order["cpu"]:
+            return "cpu"
+        if cpu - self.seen[0] > IDLE_SHARE * (wall - self.seen[1]) and wall - self.seen[1] > 0.2:
+            self.seen = cpu, wall
+        idle = wall - self.seen[1] >= self.order["idle"]
+        return "idle" if idle else "wall" if wall - self.wall >= self.order["wall"] else None
+
+    def wait(self) -> float:
+        """Seconds until a limit can be passed."""
+        if not self.on:
+            return 60.0
+        cpu = (self.order["cpu"] - (self.used() - self.cpu)) / self.cores
+        return max(0.002, min(cpu, self.order["idle"] / 2))
+
+
 def watch(pid: int, order: dict, control: socket.socket, woken: int) -> dict:
     """Waits for a child; kills it where a limit is passed or the parent says so. A mark starts the limits anew."""
-    clock = ~pid << 3 | 2  # the process's own CPU clock, all threads counted
-    cpu_start, wall_start, limit, cores = 0.0, time.monotonic(), None, len(os.sched_getaffinity(0))
+    limits, limit = Limits(pid, order), None
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             break
-        cpu_left = order["cpu"] - (_clock(clock) - cpu_start)
-        wall_left = order["wall"] - (time.monotonic() - wall_start)
-        if limit is None and min(cpu_left, wall_left) <= 0:
-            limit = "cpu" if cpu_left <= 0 else "wall"
+        limit = limit or limits.passed()
         if limit:
             os.kill(pid, signal.SIGKILL)
-        wait = 1.0 if limit else max(0.002, min(cpu_left / cores, wall_left))
-        ready, _, _ = select.select([control, woken], [], [], wait)
+        ready, _, _ = select.select([control, woken], [], [], 1.0 if limit else limits.wait())
         if woken in ready:
             os.read(woken, 4096)
         if control in ready:
@@ -91,28 +124,24 @@ def watch(pid: int, order: dict, control: socket.socket, woken: int) -> dict:
                 os._exit(0)
             if b"kill" in message:
                 limit = limit or "killed"
-            cpu_start, wall_start = _clock(clock), time.monotonic()
+            elif b"rest" in message:
+                limits.on = False
+            else:
+                limits.start()
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)  # a compiler's children
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-    report = {"cpu": usage.ru_utime + usage.ru_stime - cpu_start, "memory": usage.ru_maxrss << 10}
+    report = {"cpu": usage.ru_utime + usage.ru_stime - limits.cpu, "memory": usage.ru_maxrss << 10}
     if limit:
         return report | {"limit": limit}
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         return report | ({"limit": "cpu"} if number == signal.SIGXCPU else {"signal": signal.Signals(number).name})
-    if report["cpu"] > order["cpu"] and order["kind"] != "compile":
+    if report["cpu"] > order["cpu"] and order["kind"] in ("python", "binary"):
         return report | {"limit": "cpu"}
     return report | {"exit": os.WEXITSTATUS(status)}
-
-
-def _clock(clock: int) -> float:
-    try:
-        return time.clock_gettime(clock)
-    except OSError:  # it has just ended
-        return 0.0
 
 
 def open_result() -> int | None:

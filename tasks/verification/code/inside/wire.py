@@ -14,6 +14,7 @@ LARGE = 1 << 8192  # integers from here on are written in hexadecimal: linear ti
 _MUTABLE = {"list": list, "set": set, "deque": collections.deque, "dict": dict}
 _FIXED = {"tuple": tuple, "frozenset": frozenset}
 _TEXTUAL = {"Fraction": fractions.Fraction, "Decimal": decimal.Decimal, "float": float}
+_TYPES = {t.__name__: t for t in (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, object, type(None))}
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 
 
@@ -76,6 +77,8 @@ class Codec:
             return ["bytes" if isinstance(value, bytes) else "bytearray", value.hex()]
         if isinstance(value, range):
             return ["range", value.start, value.stop, value.step]
+        if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+            return ["type", value.__name__]
         for name, kind in _TEXTUAL.items():
             if isinstance(value, kind):
                 return [name, str(value)]
@@ -127,6 +130,8 @@ class Codec:
             return (bytes if tag == "bytes" else bytearray).fromhex(body[0])
         if tag == "range":
             return range(*body)
+        if tag == "type":
+            return _TYPES[body[0]]
         if tag in _TEXTUAL:
             return _TEXTUAL[tag](body[0])
         if tag == "object" and body[0] in self.classes:

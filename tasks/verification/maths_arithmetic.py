@@ -7,7 +7,7 @@ reading, raises Unclear.
 import hashlib
 import math
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, wraps
 
 DIGITS = 60
 AGREE = 40  # digits that make two inexact values the same
@@ -19,15 +19,28 @@ class Unclear(Exception):
     """The reader does not know this notation, or people read it in two ways."""
 
 
+def precise(function):
+    """A function whose arithmetic has DIGITS digits."""
+
+    @wraps(function)
+    def with_digits(*args):
+        import mpmath
+
+        with mpmath.workdps(DIGITS):
+            return function(*args)
+
+    return with_digits
+
+
+@precise
 def same(a, b) -> bool:
     """Whether two values are one number, to 40 digits where they are not exact."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return a == b
     import mpmath
 
-    with mpmath.workdps(DIGITS):
-        a, b = inexact(a), inexact(b)
-        return bool(abs(a - b) <= mpmath.mpf(10) ** -AGREE * max(abs(a), abs(b), mpmath.mpf(10) ** -15))
+    a, b = inexact(a), inexact(b)
+    return bool(abs(a - b) <= mpmath.mpf(10) ** -AGREE * max(abs(a), abs(b), mpmath.mpf(10) ** -15))
 
 
 def inexact(x):
@@ -41,9 +54,10 @@ def sample(name: str, point: str) -> Fraction:
     """The value of a variable at a point: fixed, different for every name."""
     raw = int.from_bytes(hashlib.blake2b(f"{name}@{point}".encode(), digest_size=6).digest(), "big")
     if point.startswith("integer"):
-        return Fraction(2 + raw % 11)
+        return Fraction(2 + raw % 5 + int(point[-1]))
     size = Fraction(3, 10) + Fraction(raw % 10_000_019, 4_000_000)  # 0.3 .. 2.8
-    return -size if point.startswith("mixed") and raw % 2 else size
+    negative = point.startswith("mixed") and (len(name) + ord(name[0]) + int(point[-1])) % 2
+    return -size if negative else size
 
 
 def add(a, b):
@@ -88,7 +102,13 @@ def power(a, b):
         if abs(b.numerator) * bits > MAX_BITS:
             raise Unclear("a power too big")
         return a ** int(b)
-    if isinstance(a, Fraction) and isinstance(b, Fraction) and b.denominator <= 100 and abs(b.numerator) <= 100 and a >= 0:
+    if (
+        isinstance(a, Fraction)
+        and isinstance(b, Fraction)
+        and b.denominator <= 100
+        and abs(b.numerator) <= 100
+        and a >= 0
+    ):
         return power(root(a, Fraction(b.denominator)), Fraction(b.numerator))
     a, b = inexact(a), inexact(b)
     if abs(b) > MAX_EXPONENT or (a != 0 and abs(mpmath.log(abs(a))) * abs(b) > MAX_EXPONENT):
@@ -174,5 +194,7 @@ def apply(name: str, x, base=None):
     if name in ("ln", "log", "lg"):
         if name == "log" and base is None:  # base ten or e: an unknown factor keeps the laws and tells it from \ln
             return mpmath.log(x) * inexact(sample("\\log", "positive0"))
-        return mpmath.log(x) / (mpmath.log(inexact(base)) if base is not None else mpmath.log(10) if name == "lg" else 1)
+        return mpmath.log(x) / (
+            mpmath.log(inexact(base)) if base is not None else mpmath.log(10) if name == "lg" else 1
+        )
     return getattr(mpmath, {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name))(x)

@@ -13,6 +13,7 @@ import re
 from functools import lru_cache
 
 POINTS = 3  # evaluations of a pair with variables
+MAX_NESTING = 12
 RELATIVE = 2e-3  # math-verify rounds to six decimals, which makes every two tiny numbers equal
 ABSOLUTE = 1e-5
 _ROOT = re.compile(r"\\sqrt\s*(\[[^\]]*\])?\s*\(([^()]*)\)")
@@ -27,6 +28,15 @@ def spell(answer: str) -> str:
     answer = _MIXED.sub(r"\1\\frac{\2}{\3}", answer) if _MIXED.fullmatch(answer) else answer
     answer = _FUNCTION.sub(r"\1{\2}", _OPERATOR.sub(r"\1", answer))
     return re.sub(r"^\\approx(?![A-Za-z])\s*|\\?%\s*$", "", answer).rstrip(".,")
+
+
+def nesting(answer: str) -> int:
+    """How deep its brackets go: math-verify's parser takes exponential time in it."""
+    depth = deepest = 0
+    for c in answer:
+        depth += (c in "([{") - (c in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def balanced(answer: str) -> bool:
@@ -48,7 +58,7 @@ def parse(answer: str) -> tuple:
     from sympy import Basic, MatrixBase
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    if not balanced(answer):
+    if not balanced(answer) or nesting(answer) > MAX_NESTING:
         return ()
     config = [LatexExtractionConfig(boxed_match_priority=0)]
     found = math_parse(rf"\boxed{{{spell(answer)}}}", extraction_config=config, parsing_timeout=None)
@@ -118,7 +128,6 @@ def _off_the_curve(one, other, symbols, point) -> bool:
         return False
     residual = _number((other.lhs - other.rhs).subs(fixed | {left: root}))
     return residual is not None and abs(residual) > 1e-4
-
 
 
 def _contradiction(gold, answer) -> str | None:

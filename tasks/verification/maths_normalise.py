@@ -22,12 +22,12 @@ _CHARACTERS = {
     "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
     "∈": r"\in ", "°": r"^\circ ", "≈": r"\approx ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ",
     "φ": r"\phi ", "ℝ": r"\mathbb{R}", "⟨": r"\langle ", "⟩": r"\rangle ", "’": "'", "‘": "'", "“": '"', "”": '"',
-    "、": ",", "。": ".", "…": "...", "٫": ".", "٬": ",", "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "",
+    "、": ",", "。": ".", "…": "...", "٫": ".", "٬": ",", "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "", "¢": r"\text{ cents}",
 }  # fmt: skip
 _CHARACTER_TABLE = str.maketrans(_CHARACTERS)
 _DRESSING = re.compile(
     r"\\\\|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits|qquad|quad|mathstrut|hfill|rm|bf|it)(?![a-zA-Z])\s?"
-    r"|\\[!,;:> ]|\\\$|\$|~|\\[()\[\]](?![a-zA-Z])|\\hspace\{[^{}]*\}|\\phantom\{[^{}]*\}"
+    r"|\\[!,;:> ]|\\\$|\$|~|\\[()\[\]](?![a-zA-Z])|\\hspace\{[^{}]*\}|\\phantom\s*(?:\{[^{}]*\}|-)"
 )
 _SPELLINGS = re.compile(
     r"\\(?:(?P<frac>[dtc]frac)|(?P<binom>[dt]binom)|(?P<le>leqslant|leq)|(?P<ge>geqslant|geq)|(?P<ne>neq)|(?P<lt>lt)"
@@ -48,10 +48,16 @@ _LETTER = re.compile(  # an upright e or i is the constant; any other upright le
     r"|\\(?:mathit|mathbf|mathsf|boldsymbol|bm)\s*(?:\{\s*(\w+)\s*\}|\s(\w)(?![A-Za-z]))"
 )
 _DIGIT_GROUP = re.compile(r"(?<=\d)(?:,\\!|\{,\}|\\,)\s*(?=\d{3}(?!\d))")
-_UPRIGHT = re.compile(r"\\math(?:rm|it|bf|sf)\s*(?=\{)")
+_UPRIGHT = re.compile(r"\\mathrm\s*(?=\{)")
+_BOLD = re.compile(r"\\(?:math(?:it|bf|sf)|boldsymbol|bm)\s*(?=\{)")
+_INFIX = re.compile(r"\{([^{}]*)\\(over|choose)(?![a-z])([^{}]*)\}")  # plain TeX
+_BRACED_GROUPS = re.compile(r"(?<!\\)\{(\d{1,3}(?:,\d{3})+)\}")  # of a fraction, not of a set
 _NUMBER_SPACE = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _THOUSANDS = re.compile(r"[^,()\[\]{}]*?(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?!\d)[^,()\[\]{}]*")
 _DECIMAL = re.compile(r"([+-]?)0*(\d*)\.(\d*?)0*")
+_PROGRAM = re.compile(r"([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d+)")
+_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])")
+_PLAIN_TEXT = re.compile(r"\\text\s*\{\s*([\d.,/+-]+)\s*\}")
 _BETWEEN = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _COMMAND_SPACE = re.compile(r"(?<=[A-Za-z0-9}]) (?=\\)|(\\[A-Za-z]+) (?![A-Za-z])")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}")
@@ -73,7 +79,11 @@ def normalise(answer: str) -> str:
         answer = ascii_maths(answer)
     if "\\" in answer or "$" in answer or "~" in answer or "{" in answer:
         answer = _latex(answer)
+    if "inf" in answer:
+        answer = _INFINITY.sub(r"\\infty ", answer)
     answer = " ".join(answer.split())
+    if match := _PROGRAM.fullmatch(answer):
+        answer = rf"{match[1]}\cdot10^{{{int(match[2])}}}" if len(match[2]) < 6 else answer
     if _NUMBER_SPACE.fullmatch(answer):
         answer = answer.replace(" ", "")
     if "," in answer and _THOUSANDS.fullmatch(answer):
@@ -114,9 +124,14 @@ def _latex(answer: str) -> str:
     if match := _BOXED.fullmatch(answer):
         answer = match[1].strip()
     answer = _LETTER.sub(_letter, answer)
-    answer = _UPRIGHT.sub(r"\\text", answer)
+    answer = _BOLD.sub("", _UPRIGHT.sub(r"\\text", answer))
+    answer = _PLAIN_TEXT.sub(r"\1", answer)
     answer = _BRACED.sub(r"\1\2", answer)
     answer = _DEGREE_WORD.sub(r"^\\circ", answer) if "degree" in answer else answer
+    answer = _INFIX.sub(
+        lambda m: rf"\{'frac' if m[2] == 'over' else 'binom'}{{{m[1].strip()}}}{{{m[3].strip()}}}", answer
+    )
+    answer = _BRACED_GROUPS.sub(lambda m: m[0].replace(",", ""), answer)
     for _ in range(3):  # nested fractions
         answer = _FRACTION.sub(_fraction, answer)
     answer = _ROOT.sub(r"\\sqrt{\1}", answer)

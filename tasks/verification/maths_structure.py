@@ -13,13 +13,17 @@ MAX_ITEMS = 200
 _AND = re.compile(
     r"\s*,?\s*(?:\\(?:text|mbox|textrm|mathrm)\s*\{\s*,?\s*(?:and|or|AND|OR|And|Or)\s*,?\s*\}|(?<![A-Za-z\\])(?:and|or|AND|OR)(?![A-Za-z]))\s*,?\s*"
 )
+_MIXED = re.compile(r"[+-]?\d+ and \d+/\d+")
+_TO = re.compile(r"^(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)$")
 _RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|<=|>=|<|>")
 _VARIABLE = r"(?:\\?[A-Za-z]+'?(?:_(?:\{[^{}]*\}|\w))?'?)"
 _LEFT = re.compile(  # what may stand left of an assignment: a name, f(x), a tuple of names, |AB|, \angle ABC
     rf"(?:{_VARIABLE}(?:\({_VARIABLE}(?:,{_VARIABLE})*\))?|\({_VARIABLE}(?:,{_VARIABLE})*\)|\|[A-Za-z]+\|"
     r"|\\(?:angle|text|overline|mathrm)\s*\{?[A-Za-z ]+\}?)"
 )
-_COMMANDS = re.compile(r"\\(?:sqrt|frac|pi|sin|cos|tan|cot|sec|csc|ln|log|exp|infty|binom|cup|cap)(?![a-z])|sqrt|(?<![a-z])pi(?![a-z])")
+_COMMANDS = re.compile(
+    r"\\(?:sqrt|frac|pi|sin|cos|tan|cot|sec|csc|ln|log|exp|infty|binom|cup|cap)(?![a-z])|sqrt|(?<![a-z])pi(?![a-z])"
+)
 _MATRIX = re.compile(r"\\begin\{([pbBv]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _MEMBER = re.compile(rf"({_VARIABLE}|\({_VARIABLE}(?:,{_VARIABLE})*\))\\in\s*(.+)")
 _CONSTANTS = frozenset({"e", "i", r"\pi"})
@@ -39,11 +43,14 @@ class Node:
 
 def parse(answer: str) -> Node:
     """The shape of an answer; an answer with more than MAX_ITEMS parts stays one leaf."""
+    if _MIXED.fullmatch(answer.strip()):
+        return Node("leaf", normalise(answer))
+    answer = _TO.sub(r"\1:\2", answer.strip())
     return _parse(normalise(_AND.sub(", ", answer).strip(" ,")), 0)
 
 
 def _parse(text: str, depth: int) -> Node:
-    text = _bare(text.strip())
+    text = bare(text.strip())
     if depth > 8 or text.count(",") > MAX_ITEMS:
         return Node("leaf", text)
     if french := _french(text):
@@ -67,7 +74,8 @@ def _parse(text: str, depth: int) -> Node:
 
 def _plus_minus(text: str, depth: int) -> Node:
     both = [
-        normalise(re.sub(r"\\mp(?![a-z])\s*", b, re.sub(r"\\pm(?![a-z])\s*", a, text))) for a, b in (("+", "-"), ("-", "+"))
+        normalise(re.sub(r"\\mp(?![a-z])\s*", b, re.sub(r"\\pm(?![a-z])\s*", a, text)))
+        for a, b in (("+", "-"), ("-", "+"))
     ]
     return Node("list", text, tuple(_parse(one, depth + 1) for one in both))
 
@@ -76,7 +84,11 @@ def split(text: str, mark: str) -> list[str]:
     """The parts of a text between the marks that stand outside every bracket."""
     out, depth, start, i = [], 0, 0, 0
     while i < len(text):
-        if depth == 0 and text.startswith(mark, i) and not (mark[0] == "\\" and text[i + len(mark) : i + len(mark) + 1].isalpha()):
+        if (
+            depth == 0
+            and text.startswith(mark, i)
+            and not (mark[0] == "\\" and text[i + len(mark) : i + len(mark) + 1].isalpha())
+        ):
             out.append(text[start:i])
             start = i = i + len(mark)
             continue
@@ -94,7 +106,7 @@ def split(text: str, mark: str) -> list[str]:
     return out
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without braces that enclose everything, and without `=` or `\approx` in front."""
     text = re.sub(r"^(?:=|\\approx(?![a-z])|\\therefore|:)\s*", "", text)
     while text.startswith("{") and _closing(text, 0) == len(text) - 1:
@@ -152,6 +164,8 @@ def _bracketed(text: str, depth: int) -> Node | None:
     if len(parts) == 1:
         inner = _parse(inside, depth + 1)
         return inner if text[0] == "(" or inner.kind == "leaf" else None
+    if text[0] == "[" and all(part.strip()[:1] == "[" and part.strip()[-1:] == "]" for part in parts):
+        return _matrix_of([split(part.strip()[1:-1], ",") for part in parts], text, depth)  # [[1, 2], [3, 4]]
     if len(parts) == 2 and (text[0] == "[" or text[-1] == "]"):
         return _interval((inside, text[0] == "(", text[-1] == ")"), text, depth)
     if text[-1] != _PAIRS[text[0]]:
@@ -163,7 +177,10 @@ def _matrix(text: str, depth: int) -> Node | None:
     match = _MATRIX.fullmatch(text)
     if not match or match[1].startswith("v"):  # a determinant is a number
         return None
-    rows = [row.split("&") for row in re.split(r"\\\\", match[2]) if row.strip()]
+    return _matrix_of([row.split("&") for row in re.split(r"\\\\", match[2]) if row.strip()], text, depth)
+
+
+def _matrix_of(rows: list[list[str]], text: str, depth: int) -> Node | None:
     if len({len(row) for row in rows}) != 1:
         return None
     return Node("matrix", text, tuple(_parse(cell, depth + 1) for row in rows for cell in row), width=len(rows[0]))
@@ -179,8 +196,12 @@ def _member(text: str, depth: int) -> Node | None:
 
 def _assigned(text: str, depth: int) -> Node | None:
     parts = [part.strip() for part in re.split(r"\\equiv(?![a-z])|\\approx(?![a-z])|:=|(?<![<>!:])=", text)]
-    if len(parts) != 2 or r"\pmod" in text or r"\bmod" in text or len(split(text, "=")) + len(split(text, ":=")) == 2 and (
-        "=" in text
+    if (
+        len(parts) != 2
+        or r"\pmod" in text
+        or r"\bmod" in text
+        or len(split(text, "=")) + len(split(text, ":=")) == 2
+        and ("=" in text)
     ):
         return None
     left, right = parts
@@ -218,7 +239,12 @@ def _related(text: str, depth: int) -> Node | None:
         ends = (mark in "<>", True) if up else (True, mark in "<>")
         return Node("interval", text, (bound, infinite) if up else (infinite, bound), name=left, open=ends)
     (low, name, high), (first, second) = parts, marks
-    if not _name(name) or first[-1:] == "e" and first == r"\ne" or (first in ("<", r"\le")) != (second in ("<", r"\le")):
+    if (
+        not _name(name)
+        or first[-1:] == "e"
+        and first == r"\ne"
+        or (first in ("<", r"\le")) != (second in ("<", r"\le"))
+    ):
         return None
     ends = (first in "<>" or "infty" in low, second in "<>" or "infty" in high)
     if first in (">", r"\ge"):
@@ -227,11 +253,15 @@ def _related(text: str, depth: int) -> Node | None:
 
 
 def _name(text: str) -> bool:
-    return bool(re.fullmatch(rf"{_VARIABLE}(?:\({_VARIABLE}\))?", text)) and not _COMMANDS.search(text) and text not in _CONSTANTS
+    return (
+        bool(re.fullmatch(rf"{_VARIABLE}(?:\({_VARIABLE}\))?", text))
+        and not _COMMANDS.search(text)
+        and text not in _CONSTANTS
+    )
 
 
 def _flat(nodes: list[Node], kind: str) -> tuple[Node, ...]:
-    """Lists that a plus-minus made inside a list or set belong to it; `x = 1 \pm 2` gives its name to both."""
+    r"""Lists that a plus-minus made inside a list or set belong to it; `x = 1 \pm 2` gives its name to both."""
     out: list[Node] = []
     for node in nodes:
         if node.kind == "list" and kind != "tuple":

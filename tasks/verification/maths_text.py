@@ -5,26 +5,37 @@ Each has one canonical form; `text` returns it, or None where the answer holds m
 
 import re
 
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|textsc|mbox|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsc|mbox|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
+)
 _LEAD = re.compile(
     r"^(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|result|solution)\s*(?:is|:|=)\s*:?\s*",
     re.IGNORECASE,
 )
+_SEGMENT = re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow)\s*\{([A-Z]{2})\}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '\-/][^\W\d_]+)*")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\w)")
 _MONTHS = "january february march april may june july august september october november december".split()
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_SHORT = {m[:3]: m for m in _MONTHS} | {d[:3]: d for d in _DAYS} | {"sept": "september", "tues": "tuesday", "thurs": "thursday"}
+_SHORT = (
+    {m[:3]: m for m in _MONTHS}
+    | {d[:3]: d for d in _DAYS}
+    | {"sept": "september", "tues": "tuesday", "thurs": "thursday"}
+)
 _NOTHING = re.compile(
     r"(?:there (?:is|are) )?no (?:real |such |integer )?(?:solutions?|values?|numbers?|roots?)(?: exists?)?|none|"
     r"(?:the )?empty set|no real solutions?|does not exist|dne"
 )
 _ALL = re.compile(r"(?:all|any|every) (?:real (?:numbers?|values?)|reals?)")
-_CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:\(?\s*([ap])\.?\s*m\.?\s*\)?|o'?clock)?\.?", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:\(?\s*([ap])\.?\s*m\.?\s*\)?|o'?clock)?\.?", re.IGNORECASE
+)
 _MONTH = "|".join([*_MONTHS, *sorted(_SHORT, key=len, reverse=True)])
 _DATE = (
     re.compile(rf"(?P<m>{_MONTH})\.? (?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:,? (?P<y>\d{{4}}))?", re.IGNORECASE),
-    re.compile(rf"(?:the )?(?P<d>\d{{1,2}})(?:st|nd|rd|th)? (?:of )?(?P<m>{_MONTH})\.?(?:,? (?P<y>\d{{4}}))?", re.IGNORECASE),
+    re.compile(
+        rf"(?:the )?(?P<d>\d{{1,2}})(?:st|nd|rd|th)? (?:of )?(?P<m>{_MONTH})\.?(?:,? (?P<y>\d{{4}}))?", re.IGNORECASE
+    ),
     re.compile(r"(?P<y>\d{4})[-/](?P<m>\d{1,2})[-/](?P<d>\d{1,2})"),
 )
 _ONES = (
@@ -46,13 +57,16 @@ def plain(answer: str) -> str:
     answer = answer.strip()
     while (bare := _WRAPPED.sub(r"\1", answer)) != answer:
         answer = bare
-    answer = _LEAD.sub("", answer.replace("**", "").replace("~", " ").replace("$", "").replace(r"\ ", " ").strip())
+    answer = _SEGMENT.sub(r"\1", strip_lead(answer).replace("~", " ").replace("$", "").replace(r"\ ", " ").strip())
     return " ".join(answer.split()).strip("\"'`. ,")
 
 
 def strip_lead(answer: str) -> str:
     """An answer without the sentence in front of it (`The final answer is`)."""
-    return _LEAD.sub("", answer.strip().replace("**", ""))
+    answer = answer.strip()
+    if answer.startswith("**") and answer.endswith("**"):
+        answer = answer.strip("* ")
+    return _LEAD.sub("", answer)
 
 
 def words(answer: str) -> str | None:
@@ -66,13 +80,21 @@ def words(answer: str) -> str | None:
 
 def nothing(answer: str) -> bool:
     """No solution, the empty set, none, in any of their spellings."""
-    return bool(_NOTHING.fullmatch(plain(answer).casefold())) or answer.replace(" ", "") in (r"\emptyset", r"\varnothing", r"\{\}")
+    return bool(_NOTHING.fullmatch(plain(answer).casefold())) or answer.replace(" ", "") in (
+        r"\emptyset",
+        r"\varnothing",
+        r"\{\}",
+    )
 
 
 def everything(answer: str) -> bool:
     """All real numbers, in any of their spellings."""
-    bare = answer.replace(" ", "").replace("mathbb{R}", "mathbbR").split(r"\in")[-1]
-    return bool(_ALL.fullmatch(plain(answer).casefold())) or bare in (r"\mathbbR", r"(-\infty,\infty)", r"(-\infty,+\infty)")
+    bare = re.split(r"\\in(?![a-z])", answer.replace(" ", "").replace("mathbb{R}", "mathbbR"))[-1]
+    return bool(_ALL.fullmatch(plain(answer).casefold())) or bare in (
+        r"\mathbbR",
+        r"(-\infty,\infty)",
+        r"(-\infty,+\infty)",
+    )
 
 
 def clock(answer: str) -> tuple[int, int, int, str] | None:
@@ -116,7 +138,9 @@ def same_date(gold: tuple, answer: tuple) -> bool:
 
 def number_word(answer: str) -> str | None:
     """Digits for number words (`four`, `twenty-one`, `two hundred and five`), ordinals (`11th`) and scales (`3 million`)."""
-    bare = plain(answer).casefold()
+    bare = _ARTICLE.sub("", plain(answer).casefold())
+    if not re.search("[a-z]", bare):
+        return None
     if match := _ORDINAL.fullmatch(bare) or _ORDINAL.fullmatch(answer.strip()):
         return match[1]
     total, part, seen = 0, 0, False

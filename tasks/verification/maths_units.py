@@ -54,8 +54,18 @@ _TABLE = {  # names: (what it measures, factor to the base unit)
     "hectare ha": ("hectares", _F(1)),
 }
 UNITS = {name: unit for names, unit in _TABLE.items() for name in names.split()}
-_CURRENCY = {"$": "dollar", "\\$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee", "US$": "dollar", "Rs.": "rs"}
-_SIGN = re.compile(r"^([-+]?)\s*(US\$|\\\$|\$|€|£|¥|₹|Rs\.?)\s*([-+]?)\s*(?=[\d.\\(])")
+_CURRENCY = {
+    "$": "dollar",
+    "\\$": "dollar",
+    "€": "euro",
+    "£": "gbp",
+    "¥": "yen",
+    "₹": "rupee",
+    "US$": "dollar",
+    "USD": "dollar",
+    "Rs.": "rs",
+}
+_SIGN = re.compile(r"^([-+]?)\s*(US\$|USD|\\\$|\$|€|£|¥|₹|Rs\.?)\s*([-+]?)\s*(?=[\d.\\(])")
 _COMMAND_UNIT = re.compile(
     r"(?P<value>.+?)\s*\\(?:text|mathrm|mbox|textrm|textnormal|rm)\s*\{(?P<unit>[^{}]*)\}\s*"
     r"(?:\^\{?(?P<power>\d)\}?)?(?:\s*/\s*(?:\\(?:text|mathrm)\s*\{(?P<per>[^{}]*)\}|(?P<per2>[a-z]+))\s*(?:\^\{?(?P<power2>\d)\}?)?)?"
@@ -64,31 +74,41 @@ _PLAIN_UNIT = re.compile(
     r"(?P<value>.*[\d)}.])\s*(?P<unit>(?<![\\A-Za-z])[A-Za-z][A-Za-z. ]*?)\.?\s*(?:\^\{?(?P<power>[23])\}?)?"
     r"(?:\s*/\s*(?P<per>[A-Za-z]+)(?P<per2>)(?:\^\{?(?P<power2>\d)\}?)?)?"
 )
-_DEGREES = re.compile(r"(?P<value>.+?)\s*\^\s*\{?\s*\\circ\s*\}?\s*(?:\\?(?:text|mathrm)?\s*\{?\s*(?P<scale>[CF])\s*\}?)?")
+_DEGREES = re.compile(
+    r"(?P<value>.+?)\s*\^\s*\{?\s*\\circ\s*\}?\s*(?:\\?(?:text|mathrm)?\s*\{?\s*(?P<scale>[CF])\s*\}?)?"
+)
 _PERCENT = re.compile(r"(?P<value>.+?)\s*(?:\\?%|\\text\{\s*(?:\\?%|percent)\s*\}|\bper ?cent\b|(?<=\d)percent\b)")
+_FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)")
+_HEDGE = re.compile(r"\b(?:or|and|not|any|but|maybe|either|nor)\b", re.IGNORECASE)
+MAX_WORDS = 4  # of a noun that is taken for a unit
 _COMPOUND = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 
 @dataclass(frozen=True)
 class Measure:
     number: str  # the number's own text
-    kind: str = ""  # what is measured ("length", "length^2", "length/time", "percent"); "" without or with any other noun
+    kind: str = (
+        ""  # what is measured ("length", "length^2", "length/time", "percent"); "" without or with any other noun
+    )
     factor: Fraction = Fraction(1)
 
 
 def unit(name: str) -> tuple[str, Fraction] | None:
     """(kind, factor) of a unit's name, also `square feet`, `km/h`, `miles per hour`; None for any other noun."""
     name = " ".join(name.replace("~", " ").replace("\\", " ").split()).strip(". ")
-    if "per " in name or "/" in name:
-        above, _, below = name.replace(" per ", "/").partition("/")
+    name = re.sub(r"(?:^|\s)per\s", "/", name)
+    if "/" in name:
+        above, _, below = name.partition("/")
         a, b = unit(above), unit(below)
         return (f"{a[0]}/{b[0]}", a[1] / b[1]) if a and b else None
     low = name.lower()
     for prefix, power in (("square ", 2), ("sq. ", 2), ("sq ", 2), ("cubic ", 3), ("cu ", 3)):
         if low.startswith(prefix) and (base := unit(name[len(prefix) :])):
             return raised(base, power)
-    if low.startswith("degrees ") or low.startswith("degree "):
-        return {"celsius": ("celsius", _F(1)), "c": ("celsius", _F(1)), "fahrenheit": ("fahrenheit", _F(1))}.get(low.split()[1])
+    if low.startswith(("degrees ", "degree ")):
+        return {"celsius": ("celsius", _F(1)), "c": ("celsius", _F(1)), "fahrenheit": ("fahrenheit", _F(1))}.get(
+            low.split()[1]
+        )
     for form in (low, low.removesuffix("s"), low.removesuffix("es")):
         if form in UNITS and (len(form) > 1 or name in ("m", "s", "g", "h", "l", "L")):
             return UNITS[form]
@@ -103,7 +123,8 @@ def raised(base: tuple[str, Fraction], power: int) -> tuple[str, Fraction]:
 
 def measure(answer: str, loose: bool = False) -> Measure:
     """An answer as a number and its unit; `loose` also takes any trailing noun and single letters for a unit."""
-    answer = answer.strip().rstrip(".")
+    answer = answer.replace(r"\ ", " ").replace(r"\,", " ").strip()
+    answer = answer[:-1] if answer.endswith(".") and not answer.endswith("..") else answer
     sign = _SIGN.match(answer)
     if sign and answer.count("$") != 2:  # two dollar signs are LaTeX
         number = sign[1] + sign[3] + answer[sign.end() :]
@@ -113,10 +134,10 @@ def measure(answer: str, loose: bool = False) -> Measure:
     answer = answer.strip("$ ")
     if match := _PERCENT.fullmatch(answer):
         return Measure(match["value"], "percent")
-    if match := _DEGREES.fullmatch(answer):
+    if (match := _DEGREES.fullmatch(answer)) and not _FUNCTION.search(match["value"]):
         kind = {"C": "celsius", "F": "fahrenheit", None: "angle"}[match["scale"]]
         return Measure(match["value"], kind)
-    if total := _compound(answer):
+    if total := compound(answer):
         return total
     match = _COMMAND_UNIT.fullmatch(answer)
     command = match is not None
@@ -136,12 +157,14 @@ def measure(answer: str, loose: bool = False) -> Measure:
         if not command and len(match["unit"].strip()) < 2 and not loose:
             return Measure(answer)
         return Measure(match["value"], *raised(found, int(match["power"] or 1)))
+    if len(match["unit"].split()) > MAX_WORDS or _HEDGE.search(match["unit"]):
+        return Measure(answer)
     if re.search(r"[A-Za-z]{2}" if command else r"[A-Za-z]{3}", match["unit"]) and (command or loose):
         return Measure(match["value"])
     return Measure(answer)
 
 
-def _compound(answer: str) -> Measure | None:
+def compound(answer: str) -> Measure | None:
     """`7 minutes and 5 seconds`, `5 ft 3 in`: the sum in the base unit."""
     answer = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", answer)
     parts = _COMPOUND.findall(answer)

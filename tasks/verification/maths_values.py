@@ -15,11 +15,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tasks.verification.maths_arithmetic import (
-    DIGITS, Unclear, absolute, add, apply, binomial, div, factorial, mul, neg, pi, power, root, rounded, sample,
+    Unclear, absolute, add, apply, binomial, div, factorial, mul, neg, pi, power, precise, root, rounded, sample,
 )  # fmt: skip
 
 MAX_DEPTH = 40
-POINTS = ("mixed0", "mixed1", "positive0", "positive1", "integer0", "integer1")
 _NUMBER = re.compile(r"\d+(?:\.(?!\.)\d*)?|\.\d+")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _NAME = re.compile(r"(?:sqrt|arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|pi)(?![a-z])")
@@ -50,7 +49,7 @@ def value(text: str, point: str = "mixed0"):
 @lru_cache(maxsize=4096)
 def letters(text: str) -> frozenset[str]:
     """Names of the variables of an expression; empty also where it is unclear."""
-    reader = Reader(text, POINTS[0])
+    reader = Reader(text, "mixed0")
     try:
         reader.whole()
     except (Unclear, ArithmeticError, ValueError):
@@ -65,14 +64,12 @@ class Reader:
         self.text, self.point, self.at, self.depth = text, point, 0, 0
         self.letters: set[str] = set()
 
+    @precise
     def whole(self):
-        import mpmath
-
-        with mpmath.workdps(DIGITS):
-            out = self.sum()
-            if self.peek():
-                raise Unclear(self.text[self.at :])
-            return out
+        out = self.sum()
+        if self.peek():
+            raise Unclear(self.text[self.at :])
+        return out
 
     def peek(self) -> str:
         self.at = _SPACE.match(self.text, self.at).end()
@@ -229,7 +226,9 @@ class Reader:
             if self.take("["):
                 index = self.sum()
                 self.need("]")
-            return root(self.atom() if self.peek() in ("(", "{", "\\") or self.peek().isalnum() else self.group(), index)
+            return root(
+                self.atom() if self.peek() in ("(", "{", "\\") or self.peek().isalnum() else self.group(), index
+            )
         if name == "pi":
             return pi()
         if name in ("lfloor", "lceil"):

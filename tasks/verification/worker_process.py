@@ -12,11 +12,13 @@ import gc
 import importlib
 import json
 import os
+import re
 import resource
 import selectors
 import signal
 import socket
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
@@ -34,12 +36,16 @@ def answer(module: str, job: dict) -> dict:
 
 
 def _use_math_verify() -> None:
-    """Its first parse builds a grammar, its first matrix or interval imports much of sympy: a second of CPU time."""
+    """Its first parse builds a grammar, its first matrix, set or relation imports much of sympy: a second of CPU time."""
     from math_verify import parse, verify
 
-    for text in (r"\frac{1}{2}x^2+\sqrt{3}", r"\begin{pmatrix}1\\2\end{pmatrix}", r"(1,2)\cup[3,\infty)", r"\{1,2\}"):
-        parsed = parse(f"${text}$", parsing_timeout=None)
-        verify(parsed, parsed, timeout_seconds=None)
+    pairs = [
+        (r"\frac{1}{2}x^2+\sqrt{3}", "(a+5)(b+2)"), ("32", r"(1,2)\cup[3,\infty)"), ("y=-2x", r"(2,12)\cup(12,102)"),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", "(a+5)(b+2)"), (r"\{1,2\}", r"\{1,\frac{4}{2}\}"),
+    ]  # fmt: skip
+    for gold, answer in pairs:
+        parsed = [parse(f"${text}$", parsing_timeout=None) for text in (gold, answer)]
+        verify(*parsed, timeout_seconds=None)
 
 
 _FIRST_USE = {"math-verify": _use_math_verify}
@@ -49,6 +55,12 @@ def preload(module: str) -> None:
     """Imports the domain and its libraries, so that no job is charged for them; a domain's `warm()` may load more."""
     try:
         domain = importlib.import_module(module)
+        todo, seen = [domain], set()
+        while todo:  # what it imports inside its functions
+            source = Path(todo.pop().__file__).read_text(encoding="utf-8")
+            for name in set(re.findall(r"^ +from (tasks\.[\w.]+) import", source, re.MULTILINE)) - seen:
+                seen.add(name)
+                todo.append(importlib.import_module(name))
         for name in getattr(domain, "LIBRARIES", ()):
             importlib.import_module(name.replace("-", "_"))
             _FIRST_USE.get(name, lambda: None)()

@@ -38,7 +38,7 @@ class Limits:
     """Of one job, and of one worker."""
 
     cpu_seconds: float = 5.0  # a busy machine does not turn a verdict into a timeout
-    first_seconds: float = 0.5  # of CPU time on the first try; then the job starts over behind all that wait
+    first_seconds: float = 0.3  # of CPU time on the first try; then the job starts over behind all that wait
     wall_seconds: float = 30.0  # for a job that sleeps
     memory: int = 3 << 30  # bytes of address space
     jobs: int = 500  # after which a worker is replaced: libraries cache and leak

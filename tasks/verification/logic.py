@@ -10,14 +10,17 @@ Two things stand between an answer and a scorer of reasoning-gym:
 - Some scorers hand the answer to `eval`, or to sympy's `parse_expr`, which is `eval` with every Python builtin in
   reach. An answer to one of those must be built from the characters and names such an answer needs; any other is
   `unparsable` and never reaches the scorer. A worker process is no sandbox.
-- `puzzle24` counts the numbers of an answer and does not look whether they are the given ones, so we do.
+- Two accept too much, so what they accept is looked at again: `puzzle24` neither asks whether the numbers are the
+  given ones nor for a whole 24 (it truncates), and `number_sorting` lets every number be off by one.
 A scorer that raises on an answer, but gives full marks to its own gold, could not read the answer: `unparsable`.
 A few tasks (graph_color, rush_hour, propositional_logic) come without a gold: their scorers check any solution.
 """
 
+import ast
 import functools
 import json
 import re
+from fractions import Fraction
 
 from tasks.verification.answers import NoAnswer, final_answer
 from tasks.verification.verdict import Decided, VerificationError
@@ -76,7 +79,7 @@ def work(job: dict) -> Decided:
         if entry.get("answer") is None or float(score_answer(answer=entry["answer"], entry=entry)) != 1.0:
             raise
         return "unparsable", "logic/scorer", f"the scorer cannot read it: {type(error).__name__}: {error}"[:300]
-    if score == 1.0 and task == "puzzle24" and (reason := _wrong_numbers(answer, entry)):
+    if score == 1.0 and task in _SECOND_OPINIONS and (reason := _SECOND_OPINIONS[task](answer, entry)):
         return "wrong", "logic/second-opinion", reason
     return ("ok" if score == 1.0 else "wrong"), "logic/scorer", f"score {score:g}"
 
@@ -150,7 +153,28 @@ def _scorer(task: str):
     return reasoning_gym.get_score_answer_fn(task)
 
 
-def _wrong_numbers(answer: str, entry: dict) -> str | None:
+def _not_24(answer: str, entry: dict) -> str | None:
     used = sorted(int(n) for n in re.findall(r"\d+", answer))
     given = sorted(entry["metadata"]["numbers"])
-    return None if used == given else f"it uses the numbers {used}, given are {given}"
+    if used != given:
+        return f"it uses the numbers {used}, given are {given}"
+    value = _value(ast.parse(answer.strip(), mode="eval").body)
+    return None if value == 24 else f"it is {float(value):g}, not 24"
+
+
+def _value(node: ast.expr) -> Fraction:
+    """An arithmetic expression of integers, exactly."""
+    if isinstance(node, ast.Constant):
+        return Fraction(str(node.value))
+    if isinstance(node, ast.UnaryOp):
+        return -_value(node.operand) if isinstance(node.op, ast.USub) else _value(node.operand)
+    a, b = _value(node.left), _value(node.right)
+    return {ast.Add: a.__add__, ast.Sub: a.__sub__, ast.Mult: a.__mul__, ast.Div: a.__truediv__}[type(node.op)](b)
+
+
+def _other_numbers(answer: str, entry: dict) -> str | None:
+    found, wanted = ([float(n) for n in json.loads(text.replace("'", '"'))] for text in (answer, entry["answer"]))
+    return None if found == wanted else f"the numbers are not those of {entry['answer']}"
+
+
+_SECOND_OPINIONS = {"puzzle24": _not_24, "number_sorting": _other_numbers}

@@ -5,7 +5,7 @@ import re
 from tasks.verification.instructions import text as measure
 from tasks.verification.instructions.text import Relation, misses
 
-_WORD = re.compile(r"[^\W_]+(?:['’&.\-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:[&.\-][^\W_]+)*")  # an apostrophe parts: `I'm` holds `I`
 
 
 def capital_word_frequency(text: str, capital_relation: Relation, capital_frequency: int) -> str | None:

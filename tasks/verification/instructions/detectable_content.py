@@ -10,8 +10,9 @@ def number_placeholders(text: str, num_placeholders: int) -> str | None:
 
 
 def postscript(text: str, postscript_marker: str) -> str | None:
-    """detectable_content:postscript: `postscript_marker` (`P.S.`, `P.P.S`) occurs, with words behind it on its line."""
+    """detectable_content:postscript: `postscript_marker` (`P.S.`, `P.P.S`) occurs, with words behind it on its line;
+    the end of `P.P.S.` is no `P.S.`"""
     letters = re.escape(postscript_marker.strip()).replace(r"\.", r"\.\s?").removesuffix(r"\s?")
-    if re.search(rf"(?<!\w){letters}[^\w\n]*\w", text, re.IGNORECASE):
+    if re.search(rf"(?<!\w)(?<!p\.)(?<!p\. ){letters}[^\w\n]*\w", text, re.IGNORECASE):
         return None
     return f"no postscript after {postscript_marker!r}"

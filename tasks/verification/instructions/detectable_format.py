@@ -4,7 +4,7 @@ import json
 import re
 
 ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
-_BULLET = re.compile(r"^[ \t]*[*-][ \t]+\S", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*[*-][^\S\n]+\S", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"(?<!\*)(\*{1,3})(?![\s*])[^\n*]+(?<!\s)\1(?!\*)")
 _FENCE = re.compile(r"\A```(?:json)?|```\Z", re.IGNORECASE)
 

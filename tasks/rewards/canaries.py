@@ -50,7 +50,7 @@ class Finding:
     canary: Canary
     rewards: dict[str, float | None] = field(default_factory=dict)  # of each reward of the stage
     total: float | None = None
-    full: float | None = None  # full marks of this prompt
+    full: float | None = None  # full marks of this prompt; None where a model has a part in the sum
     sings: str = ""  # why; empty where it is silent
 
 
@@ -185,7 +185,7 @@ def _judge(
     most = [sum(rules.weights[n] * b for n, b in best.items() if given[n] is not None) for given in terms]
     findings = []
     for canary, given, total, limit, fault in zip(cage, terms, totals, most, faults, strict=True):
-        full = max(golds, default=limit)
+        full = max(golds, default=limit) if sums else None
         if fault:
             why = f"no verdict: {fault}"
         elif total is None:
@@ -196,7 +196,7 @@ def _judge(
         elif earned := [n for n in _telling(canary) if given.get(n) == best.get(n, 1.0)]:
             why = f"{earned[0]} gives {given[earned[0]]:g}, full marks"
         else:
-            why = f"in sum {total:g}, full marks are {full:g}" if sums and total >= full - EPSILON else ""
+            why = f"in sum {total:g}, full marks are {full:g}" if full is not None and total >= full - EPSILON else ""
         findings.append(Finding(canary, given, total, full, why))
     return findings
 
@@ -213,8 +213,13 @@ def _counts(name: str, canary: Canary, rules: Composition) -> bool:
 
 
 def require(rewards: Composition, rows: list[dict], template: str, per_domain: int = PER_DOMAIN) -> dict:
-    """Counts for the metrics where every canary is silent; CanaryError where one sings."""
-    findings = check(rewards, choose(rows, per_domain), template)
+    """Counts for the metrics where every canary is silent; CanaryError where one sings.
+
+    Where there are code prompts, the built-in ones are looked at too: of them right, half-right and wrong are known.
+    """
+    chosen = choose(rows, per_domain)
+    chosen += code_canaries.PROMPTS if any(row["domain"] == "code" for row in chosen) else []
+    findings = check(rewards, chosen, template)
     if singing := [f for f in findings if f.sings]:
         lines = "\n".join(f"  {tell(f)}" for f in singing[:10])
         more = f"\n  … and {len(singing) - 10} more" if len(singing) > 10 else ""

@@ -154,6 +154,15 @@ def test_code_attacks_take_the_shape_of_the_task():
     assert "gold" not in names and "os-exit" not in names and set(code_canaries.ATTACKS) <= names
 
 
+def test_a_stage_with_code_prompts_looks_at_the_built_in_ones_too():
+    own = code_canaries.PROMPTS[1] | {"id": "own", "solution": None}
+    counts = canaries.require(composed(), [own], "bare")
+    assert counts["prompts"] == 3 and counts["gold"] == 2
+    broken = own | {"meta": json.dumps({"language": "python", "tests": {"kind": "call", "entry": "double_all", "cases": []}})}
+    with pytest.raises(canaries.CanaryError, match="no verdict"):  # without tests nothing can be decided
+        canaries.require(composed(), [broken], "bare")
+
+
 def test_cpp_prompts_get_no_python():
     row = code_canaries.PROMPTS[0] | {"meta": json.dumps({"language": "cpp", "tests": {"kind": "stdio", "cases": []}}), "solution": "int main() {}"}
     pairs = code_canaries.responses(row, "a")

@@ -18,12 +18,13 @@ from tasks.verification import maths_leaf as leaves
 from tasks.verification import maths_library as library
 from tasks.verification import maths_text as text
 from tasks.verification.maths_leaf import BASE, CUT, Opinion, said
-from tasks.verification.maths_normalise import ascii_maths, normalise
+from tasks.verification.maths_normalise import ascii_maths, integer, normalise
 from tasks.verification.maths_structure import Node, bare, parse
 from tasks.verification.maths_units import compound, measure
 from tasks.verification.maths_values import value
 
 OK: Opinion = ("ok", "maths/structure", "")
+_SPELT = re.compile(r"[A-Za-z](?:\s*(?:,|-|>)?\s*[A-Za-z])+")
 MAX_TRIES = 12  # elements of a set that are matched in any order by more than their normal forms
 _CLOCK_LIKE = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 
@@ -84,6 +85,8 @@ def _textual(gold: str, answer: str) -> Opinion | None:
             return said(agree(a, b), "maths/text")
         if a and (len(a) == 3 or a[3]):
             return said(False, "maths/text", "no date or time of day")
+    if (hour := text.clock(answer)) and integer(normalise(gold)) == hour[0] and not hour[1] | hour[2]:
+        return said(True, "maths/text")  # `2` for 2:00 p.m.
     for read in (text.nothing, text.everything):
         if read(gold):
             return said(read(answer), "maths/text")
@@ -97,6 +100,8 @@ def _textual(gold: str, answer: str) -> Opinion | None:
         return said(other[0] == option[0], "maths/text") if other else compare(option[1], answer)
     if a is None or text.number_word(gold):
         return None
+    if b != a and _SPELT.fullmatch(text.plain(answer)):  # B, C, A for BCA
+        b = re.sub(r"[^a-z]", "", text.plain(answer).casefold())
     if b is None:
         return said(False, "maths/text", "no words") if len(a) > 3 and "," not in gold and " and " not in a else None
     if a == b:
@@ -156,6 +161,8 @@ def _ordered(gold: Node, answer: Node) -> Opinion:
         fraction = next(n for n in (gold, answer) if n.kind == "ratio")
         if len(fraction.items) == 2 and not _CLOCK_LIKE.fullmatch(fraction.text):
             return leaves.leaf(*(_quotient(n) if n.kind == "ratio" else n.text for n in (gold, answer)))
+    if pair == {"matrix", "list"} and gold.width == 1:
+        return _each(gold, answer)
     if pair in ({"tuple"}, {"other-than"}) or pair == {"tuple", "list"}:
         return _each(gold, answer)
     if "leaf" in pair and not pair & {"list", "set", "tuple", "interval", "ratio"}:

@@ -19,7 +19,7 @@ Opinion = tuple[str, str, str]  # status, method, detail
 MIN_DIGITS = 4  # significant digits of a gold that may be a rounded value
 _DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
 CUT = re.compile(r"(-?\d*\.\d{3,})\s*(?:\.{2,}|\\[lc]?dots)")
-BASE = re.compile(r"([0-9A-Z]+)_\{?(?:\\text\{)?\s*(\d+|[a-z]+)\s*\}*")
+BASE = re.compile(r"(\d[0-9A-Za-z]*)_\{?(?:\\text\{)?\s*(\d+|[a-z]+)\s*\}*")
 _BASES = {
     "two": 2,
     "three": 3,
@@ -33,6 +33,7 @@ _BASES = {
     "sixteen": 16,
 }
 _INTEGERS = frozenset("knmjNMK")  # letters that stand for integers by custom
+_DOTS = re.compile(r"\\[lcv]?dots|\.\.\.")
 _HEDGED = re.compile(r"\\text\s*\{[^{}]*\b(?:or|and|not|any|but|maybe)\b", re.IGNORECASE)
 _CALL = re.compile(r"\\?[A-Za-z]+'?(?:_\w|_\{\w+\})?\([^()]*\)")
 
@@ -105,7 +106,9 @@ def _expressions(gold: str, answer: str) -> Opinion:
             near = _continues(a, b, cut) if CUT.fullmatch(was[0]) else _continues(b, a, cut)
             return said(near, "maths/values", "other digits")
     a, b = value(gold), value(answer)
-    if b is None and _HEDGED.search(answer):
+    if b is None and isinstance(a, Fraction) and not letters(gold) and (number := text.only_number(answer)):
+        return said(same(a, value(normalise(number))), "maths/sentence", "another number")
+    if b is None and (_HEDGED.search(answer) or _DOTS.search(answer)):
         return "unparsable", "maths/text", "the answer holds more than one statement"
     if a is None or b is None:
         return library.compare(gold, answer)

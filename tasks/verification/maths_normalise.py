@@ -56,7 +56,7 @@ _NUMBER_SPACE = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _THOUSANDS = re.compile(r"[^,()\[\]{}]*?(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?!\d)[^,()\[\]{}]*")
 _DECIMAL = re.compile(r"([+-]?)0*(\d*)\.(\d*?)0*")
 _PROGRAM = re.compile(r"([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d+)")
-_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])")
+_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:(minus|negative) )?(?:infinity|inf)(?![A-Za-z])", re.IGNORECASE)
 _PLAIN_TEXT = re.compile(r"\\text\s*\{\s*([\d.,/+-]+)\s*\}")
 _BETWEEN = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _COMMAND_SPACE = re.compile(r"(?<=[A-Za-z0-9}]) (?=\\)|(\\[A-Za-z]+) (?![A-Za-z])")
@@ -79,8 +79,8 @@ def normalise(answer: str) -> str:
         answer = ascii_maths(answer)
     if "\\" in answer or "$" in answer or "~" in answer or "{" in answer:
         answer = _latex(answer)
-    if "inf" in answer:
-        answer = _INFINITY.sub(r"\\infty ", answer)
+    if "inf" in answer.lower():
+        answer = _INFINITY.sub(lambda m: r"-\infty " if m[1] else r"\infty ", answer)
     answer = " ".join(answer.split())
     if match := _PROGRAM.fullmatch(answer):
         answer = rf"{match[1]}\cdot10^{{{int(match[2])}}}" if len(match[2]) < 6 else answer
@@ -118,7 +118,7 @@ def _vulgar(match: re.Match) -> str:
 
 
 def _latex(answer: str) -> str:
-    answer = _DIGIT_GROUP.sub("", answer).replace("{,}", ",")
+    answer = _DIGIT_GROUP.sub("", answer).replace("{,}", ",").replace("{.}", ".")
     answer = answer.replace(r"\(", " ").replace(r"\)", " ").replace(r"\[", " ").replace(r"\]", " ").strip()
     answer = _SPELLINGS.sub(lambda m: _SPELT[m.lastgroup], _DRESSING.sub(_undressed, answer)).strip()
     if match := _BOXED.fullmatch(answer):

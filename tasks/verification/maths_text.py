@@ -12,6 +12,7 @@ _LEAD = re.compile(
     r"^(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|result|solution)\s*(?:is|:|=)\s*:?\s*",
     re.IGNORECASE,
 )
+_OPTION = re.compile(r"^(?:option|choice)\s*(?=\(?[A-Z]\)?$)", re.IGNORECASE)
 _SEGMENT = re.compile(r"\\(?:overline|overrightarrow|overleftrightarrow)\s*\{([A-Z]{2})\}")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '\-/][^\W\d_]+)*")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\w)")
@@ -44,6 +45,13 @@ _ONES = (
 ).split()
 _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10)))
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "dozen": 12}
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
+_COMPARES = re.compile(
+    r"\b(?:not|no|never|n't|or|either|neither|nor|than|between|least|most|over|under|above|below|about|around|roughly|"
+    r"approximately|almost|nearly|except|without|unless|maybe|perhaps|possibly|if|any|wrong|incorrect|half|twice|double|"
+    r"thousand|million|hundred|dozen|times|squared|cubed|root|minus|negative|plus|percent)\b|n't",
+    re.IGNORECASE,
+)
 _CHOICE = re.compile(r"\(?([A-Za-z])\s*[).:]\s*(.+)")
 _ORDINAL = re.compile(r"(\d+)\s*\^?\{?\s*(?:\\text\s*\{\s*)?(?:st|nd|rd|th)\s*\}*")
 NON_ANSWERS = frozenset(
@@ -58,7 +66,7 @@ def plain(answer: str) -> str:
     while (bare := _WRAPPED.sub(r"\1", answer)) != answer:
         answer = bare
     answer = _SEGMENT.sub(r"\1", strip_lead(answer).replace("~", " ").replace("$", "").replace(r"\ ", " ").strip())
-    return " ".join(answer.split()).strip("\"'`. ,")
+    return _OPTION.sub("", " ".join(answer.split()).strip("\"'`. ,"))
 
 
 def strip_lead(answer: str) -> str:
@@ -163,6 +171,15 @@ def number_word(answer: str) -> str | None:
     if not seen or bare.isdigit():
         return None
     return f"{sign}{total + part}"
+
+
+def only_number(answer: str) -> str | None:
+    """The one number of a plain sentence (`The friends found 30 eggs.`), or None: also where it hedges or compares."""
+    bare = plain(answer)
+    if "\\" in bare or len(re.findall(r"[^\W\d_]{2,}", bare)) < 3 or _COMPARES.search(bare):
+        return None
+    numbers = _NUMBER.findall(bare)
+    return numbers[0] if len(numbers) == 1 and not re.search(r"[=<>+*/^]", bare) else None
 
 
 def choice(answer: str) -> tuple[str, str] | None:

@@ -237,6 +237,8 @@ class Reader:
             return rounded(out, name == "lceil")
         if name in _FUNCTIONS:
             return self.function(name)
+        if name == "Gamma" and self.peek() == "(":
+            raise Unclear("the gamma function")
         if name in _GREEK:
             return self.letter(name)
         raise Unclear(name)

@@ -14,7 +14,12 @@ from tasks.verification.verdict import VerificationError
 
 ADVERSARIAL = Path(__file__).parent / "adversarial" / "maths.jsonl"
 # (gold, answer) pairs of the adversarial set that we get wrong, each with the reason why it stays so.
-KNOWN_ERRORS: dict[tuple[str, str], str] = {}
+KNOWN_ERRORS = {
+    (
+        "\\begin{pmatrix} 3 \\\\ 1 \\\\ -1 \\end{pmatrix}",
+        "3\\mathbf{i}+\\mathbf{j}-\\mathbf{k}",
+    ): "bold i is the imaginary unit elsewhere; reading unit vectors would need the question",
+}
 
 
 def decide(gold: str, answer: str) -> tuple[str, str, str]:

@@ -26,10 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="JSONL; standard input where it is left out or -", show_default=False)] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="JSONL; standard input where it is left out or -", show_default=False)
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="worker processes; by default one for each core")] = None,
     budget: Annotated[
-        float | None, typer.Option(min=0.001, help="seconds of wall time for everything; rows not decided by then are infra")
+        float | None,
+        typer.Option(min=0.001, help="seconds of wall time for everything; rows not decided by then are infra"),
     ] = None,
 ) -> None:
     """Verify completions: JSONL rows in, one verdict a line out, in the same order.
@@ -107,7 +110,7 @@ def rows(descriptor: int, ids: deque, tally: "Tally") -> Iterator:
 
 
 def lines(descriptor: int) -> Iterator[tuple[int, bytes | None] | None]:
-    """(number, line) of each line, None for the text of one that is too long; a bare None: nothing to read right now."""
+    """(number, line) of each line, None for one that is too long; a bare None: there is nothing to read right now."""
     number, parts, size = 1, [], 0
     while True:
         if not select.select([descriptor], [], [], 0)[0]:

@@ -1,4 +1,4 @@
-"""A client for any OpenAI-compatible chat endpoint: many questions side by side, each answered or failed in bounded time.
+"""A client for any OpenAI-compatible chat endpoint: many questions side by side, each answered or failed in time.
 
 Failures that may pass (no connection, time-out, 408, 409, 425, 429, 5xx, a body cut short, an empty reply) are tried
 again with exponential back-off, or after what `Retry-After` says; the others fail at once. A reply that was cut off at
@@ -32,9 +32,13 @@ class EndpointSettings(Settings):
     url: str = Field(description="base URL up to and including /v1")
     model: str = Field(min_length=1, description="its name at the endpoint")
     revision: str = Field("", description="part of the cache key: change it when other weights go by the same name")
-    key_variable: str = Field("OPENAI_API_KEY", description="environment variable with the API key; unset: no key is sent")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="environment variable with the API key; unset: no key is sent"
+    )
     temperature: float = Field(0.0, ge=0)
-    max_tokens: int = Field(512, ge=1, description="of a reply; a reply cut off there is asked for once with twice as many")
+    max_tokens: int = Field(
+        512, ge=1, description="of a reply; a reply cut off there is asked for once with twice as many"
+    )
     seed: int | None = Field(0, description="sent along; null for an endpoint that refuses it")
     concurrency: int = Field(16, ge=1, description="questions on the wire at the same time")
     attempts: int = Field(5, ge=1, description="tries of a question before it fails")
@@ -93,7 +97,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """What decides a reply, for the verifier's hash: not where the model is served, nor how patiently it is asked."""
+        """What decides a reply, for the verifier's hash: not where it is served, nor how patiently it is asked."""
         s = self.settings
         return f"{s.model} {s.revision} {s.temperature} {s.max_tokens} {s.seed}"
 
@@ -101,7 +105,9 @@ class Endpoint:
         self.closing.set()
         self.client.close()
 
-    def ask_all(self, conversations: list[list[dict]], progress: Callable[[int, int], None] | None = None) -> list[Reply]:
+    def ask_all(
+        self, conversations: list[list[dict]], progress: Callable[[int, int], None] | None = None
+    ) -> list[Reply]:
         """A reply to each conversation (a list of chat messages), in order; the same one is asked once."""
         bodies = [self._body(messages) for messages in conversations]
         keys = [_digest({"revision": self.settings.revision, **body}) for body in bodies]

@@ -39,7 +39,11 @@ def writable(text: str | None) -> str | None:
     """`text` without what UTF-8 or a Parquet reader cannot hold: lone surrogates and NUL become U+FFFD."""
     if text is None or text.isascii() and "\0" not in text:
         return text
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if _lone(text) else text.replace("\0", "\ufffd")
+    return (
+        text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        if _lone(text)
+        else text.replace("\0", "\ufffd")
+    )
 
 
 def _lone(text: str) -> bool:

@@ -1,7 +1,8 @@
 """One response, one verdict: the verifier is chosen by the prompt's domain.
 
-A domain is one module (or package) that exposes NAME, LIBRARIES, RUNS, `start`, `work` and `gold_problem`; it is loaded
-when the first prompt of its domain comes along. A domain of your own is such a module and one line in DOMAINS.
+A domain is one module that exposes NAME, LIBRARIES, RUNS, `start`, `work`, `gold_problem`, and `ready` where it needs
+more than Python; it is loaded when the first prompt of its domain comes along. A domain of your own is such a module
+and one line in DOMAINS.
 """
 
 import functools
@@ -19,7 +20,17 @@ from pathlib import Path
 from tasks.verification import workers
 from tasks.verification.verdict import MAX_DETAIL, Decided, Verdict, VerificationError, writable
 
-__all__ = ["DOMAINS", "Effort", "VerificationError", "gold_problems", "verifier_version", "verify", "verify_all", "verify_stream"]
+__all__ = [
+    "DOMAINS",
+    "Effort",
+    "VerificationError",
+    "gold_problems",
+    "require",
+    "verifier_version",
+    "verify",
+    "verify_all",
+    "verify_stream",
+]
 
 DOMAINS = {
     "maths": "tasks.verification.maths",
@@ -78,6 +89,12 @@ def module_of(domain: str):
     return importlib.import_module(DOMAINS[domain])
 
 
+def require(domains: Iterable[str]) -> None:
+    """Raises VerificationError where a domain has no verifier, or this machine lacks what it needs (a sandbox)."""
+    for domain in sorted(set(domains)):
+        getattr(module_of(domain), "ready", lambda: None)()
+
+
 @functools.cache
 def verifier_version(*domains: str) -> str:
     """16 hex digits that change with the verification code of these domains (default: all) or the libraries it asks."""
@@ -102,7 +119,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _files(start: Path) -> list[Path]:
-    """What decides a domain's verdicts: its module, every module of tasks/ that it imports, its package, the common ones."""
+    """What decides a domain's verdicts: its module, all modules of tasks/ it imports, its package, the common ones."""
     here = Path(__file__).parent
     todo = [start, *(here / name for name in _COMMON if name != "verify.py")]
     if start.parent != here:
@@ -131,7 +148,7 @@ def _imports(file: Path) -> list[Path]:
 
 def verify(prompt: dict, text: str | None) -> Verdict:
     """Verdict on one response to a PROMPT row; raises VerificationError without a verifier or a usable gold."""
-    module_of(prompt["domain"])
+    require([prompt["domain"]])
     return next(verify_stream([(prompt, text)], strict=True))
 
 
@@ -145,13 +162,12 @@ def verify_all(
 ) -> list[Verdict]:
     """Verdicts on `texts[i]` as a response to `prompts[i]`, in order.
 
-    A domain without a verifier is an error before anything runs. Any other fault costs only its own row: that is an
-    `infra` verdict whose detail says what is missing. `processes`: worker processes, by default one for each core.
+    A domain without a verifier, or a machine without a sandbox, is an error before anything runs. Any other fault costs
+    only its own row: an `infra` verdict says what is missing. `processes`: worker processes, by default one a core.
     """
     if len(prompts) != len(texts):
         raise ValueError(f"{len(prompts)} prompts for {len(texts)} responses")
-    for domain in {prompt["domain"] for prompt in prompts}:
-        module_of(domain)
+    require(prompt["domain"] for prompt in prompts)
     out: list[Verdict] = []
     for verdict in verify_stream(zip(prompts, texts), processes, budget, effort, window=len(prompts)):
         out.append(verdict)
@@ -253,7 +269,9 @@ def _finish(held: _Row | Verdict, effort: Effort, deadline: float | None, budget
             if held.mine:
                 effort.add(reply["seconds"], f"{_name(held)} ({decision[0]}: {decision[2]})")
         except (TimeoutError, CancelledError):
-            if not held.future.cancel() and held.mine and held.future.running():  # it runs: perhaps it is what took the budget
+            if (
+                not held.future.cancel() and held.mine and held.future.running()
+            ):  # it runs: perhaps it is what took the budget
                 effort.add(time.monotonic() - held.future.started, f"{_name(held)} (still running)")
     if decision is None:
         effort.unreached += 1
@@ -296,6 +314,7 @@ def _hash(domain: str) -> str:
 
 def gold_problems(rows: list[dict], processes: int | None = None) -> list[str | None]:
     """For each row (domain, gold, meta): None where its verifier can use the gold, else what is wrong with it."""
+    require({row["domain"] for row in rows} & set(DOMAINS))
     out: list[str | None] = [None] * len(rows)
     pool = workers.pool(processes)
     futures: dict[int, Future] = {}

@@ -36,7 +36,7 @@ def answer(module: str, job: dict) -> dict:
 
 
 def _use_math_verify() -> None:
-    """Its first parse builds a grammar, its first matrix, set or relation imports much of sympy: a second of CPU time."""
+    """Its first parse builds a grammar, its first matrix, set or relation imports much of sympy: a second of CPU."""
     from math_verify import parse, verify
 
     pairs = [
@@ -112,7 +112,7 @@ class Nursery:
                         return
 
     def order(self) -> bool | None:
-        """One order of the parent: a new worker on the socket sent along, or the end of one. False: the parent is gone."""
+        """One order of the parent: a worker on the socket sent along, or the end of one. False: the parent is gone."""
         message, descriptors, _, _ = socket.recv_fds(self.control, 65536, 1)
         if not message:
             return False

@@ -1,9 +1,9 @@
 """Killable workers for verification that may run away: each job under limits of CPU time, wall time and memory.
 
-A job is a dict that the `work` of a domain's module answers. `process` domains run in worker processes; `thread` domains
-(code, which starts a jail of its own) on threads of this process. A job that hits a limit costs its own limit: its worker
-is killed and replaced within milliseconds, while the other workers go on. Limits hold whichever thread asks, since they
-are the worker's own timer and the asking side's clock.
+A job is a dict that the `work` of a domain's module answers. `process` domains run in worker processes; `thread`
+domains (code, which starts a jail of its own) on threads of this process. A job that hits a limit costs its own limit:
+its worker is killed and replaced within milliseconds, while the other workers go on. Limits hold whichever thread asks,
+since they are the worker's own timer and the asking side's clock.
 """
 
 import atexit
@@ -89,7 +89,8 @@ class Nursery:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.verification.worker_process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.stderr, env=env,
+                pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=self.stderr,
             )  # fmt: skip
 
     def _stop(self) -> None:
@@ -149,9 +150,8 @@ class Worker:
     def _exchange(self, module: str, job: dict, cpu_seconds: float) -> dict:
         if self.channel is not None and module not in self.loaded:
             self._close()
-        if self.channel is None:
-            if problem := self._start(module):
-                return {"error": problem}
+        if self.channel is None and (problem := self._start(module)):
+            return {"error": problem}
         limits = self.limits
         request = {"module": module, "cpu_seconds": cpu_seconds, "job": job}
         self.done += 1
@@ -202,7 +202,7 @@ class Worker:
 
 
 class Pool:
-    """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s, with the `seconds` it took.
+    """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s with the `seconds` it took.
 
     Jobs are begun in the order of submission. One that has had `first_seconds` of CPU time starts over behind all that
     wait, so that a few that hang do not hold up the many that do not.

@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def verdict(data: dict) -> str:
-    """Right where prediction and reference are the same; of two responses the longer, or the first where it is biased."""
+    """Right where prediction and reference are the same; of two responses the longer, or the first by bias."""
     if "reference" in data:
         same = data["reference"].strip() == data["prediction"].strip()
         return f"<think>Verdict: correct?</think>Reason: compared\n**Verdict: {'correct' if same else 'incorrect'}**"
@@ -143,4 +143,6 @@ def verdict(data: dict) -> str:
     return f"Reason: more of it\nVerdict: {'first' if len(data['first']) > len(data['second']) else 'second'}"
 
 
-_Handler.do_biased = _Handler.do_tied = lambda self, body: self.say(verdict(json.loads(body["messages"][-1]["content"])))
+_Handler.do_biased = _Handler.do_tied = lambda self, body: self.say(
+    verdict(json.loads(body["messages"][-1]["content"]))
+)

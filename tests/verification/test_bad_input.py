@@ -19,7 +19,11 @@ PROMPTS = {
     "quantity": ("9.81 m/s^2", {"unit": "m/s^2", "tolerance": 0.01, "absolute": None}),
     "instructions": (
         None,
-        {"instruction_ids": ["punctuation:no_comma", "keywords:existence"], "kwargs": [{}, {"keywords": ["tea"]}], "strict": True},
+        {
+            "instruction_ids": ["punctuation:no_comma", "keywords:existence"],
+            "kwargs": [{}, {"keywords": ["tea"]}],
+            "strict": True,
+        },
     ),
     "code": (None, {"language": "python", "tests": ADD, "time_s": 2}),
 }
@@ -89,7 +93,12 @@ def test_a_typed_verdict_on_every_text(domain):
     verdicts = verify_all([prompt(domain)] * len(TEXTS), list(TEXTS.values()))
     for name, verdict in zip(TEXTS, verdicts, strict=True):
         passes = domain == "instructions" and verdict.status == "ok"  # text without a comma may well do as it was told
-        assert passes or verdict.status in ("wrong", "unparsable"), (name, verdict.status, verdict.method, verdict.detail[:200])
+        assert passes or verdict.status in ("wrong", "unparsable"), (
+            name,
+            verdict.status,
+            verdict.method,
+            verdict.detail[:200],
+        )
         assert len(verdict.detail) <= 1000
     assert all(v.status == "unparsable" for v in verdicts[:3])
     rows = [v.row("c", "p") for v in verdicts]

@@ -10,7 +10,16 @@ import pytest
 
 from tasks.verification import judge as judge_module
 from tasks.verification.endpoint import Endpoint, EndpointSettings, _retry_after
-from tasks.verification.judge import LocalEngine, agreement, judge_all, judge_prompt, judged, parse_reply, prefer_all, wilson
+from tasks.verification.judge import (
+    LocalEngine,
+    agreement,
+    judge_all,
+    judge_prompt,
+    judged,
+    parse_reply,
+    prefer_all,
+    wilson,
+)
 from tasks.verification.verdict import Verdict
 from tests.verification.served_judge import Server
 
@@ -22,7 +31,14 @@ def server():
 
 
 def endpoint(server, cache=None, **changes):
-    settings = {"url": server.url, "model": "m", "backoff": 0.01, "timeout": 0.5, "attempts": 3, "max_tokens": 60} | changes
+    settings = {
+        "url": server.url,
+        "model": "m",
+        "backoff": 0.01,
+        "timeout": 0.5,
+        "attempts": 3,
+        "max_tokens": 60,
+    } | changes
     return Endpoint(EndpointSettings(**settings), cache)
 
 
@@ -76,7 +92,9 @@ def test_retry_after_is_obeyed_and_bounded(server):
         start = time.monotonic()
         assert judge_all([("[429-long]", "7", "7")], engine)[0].status == "ok"
         assert time.monotonic() - start < 5
-    assert _retry_after("12") == 12 and _retry_after("soon") is None and _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert (
+        _retry_after("12") == 12 and _retry_after("soon") is None and _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    )
 
 
 def test_a_dead_endpoint_fails_in_bounded_time():
@@ -102,7 +120,9 @@ def test_the_same_question_is_asked_once_and_kept_on_disk(server, tmp_path):
     assert len(server.asked) == 4
     for entry in tmp_path.rglob("*.json"):  # damage is noticed: cut short, or another text
         kept = json.loads(entry.read_text())
-        entry.write_text(entry.read_text()[:-9] if "8" in str(kept["request"]) else json.dumps(kept | {"text": "Verdict: incorrect"}))
+        entry.write_text(
+            entry.read_text()[:-9] if "8" in str(kept["request"]) else json.dumps(kept | {"text": "Verdict: incorrect"})
+        )
     with endpoint(server, tmp_path) as engine:
         assert judge_all(items, engine) == first and len(server.asked) == 6
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".json"]

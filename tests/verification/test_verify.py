@@ -135,7 +135,15 @@ def test_a_stream_reads_rows_only_as_it_needs_them_and_lets_ready_verdicts_throu
 
 def test_each_domain_has_a_hash_of_its_own(monkeypatch, tmp_path):
     files = {f.name for f in verify_module._files(ROOT / "tasks/verification/maths.py")}
-    assert {"maths.py", "answers.py", "equivalence.py", "verdict.py", "verify.py", "workers.py", "worker_process.py"} <= files
+    assert {
+        "maths.py",
+        "answers.py",
+        "equivalence.py",
+        "verdict.py",
+        "verify.py",
+        "workers.py",
+        "worker_process.py",
+    } <= files
     assert not {"logic.py", "choices.py", "quantities.py", "judge.py", "endpoint.py"} & files
     assert verifier_version("maths") != verifier_version("logic")
     assert verify(MATHS, "<answer>47</answer>").verifier == verifier_version("maths")
@@ -164,7 +172,7 @@ def test_golds_are_checked_by_their_verifier():
 def test_importing_the_verifier_loads_no_heavy_library():
     code = "import sys; from tasks.verification.verify import DOMAINS, module_of\n"
     code += "[module_of(d) for d in DOMAINS]\n"
-    code += "heavy = ('sympy', 'math_verify', 'reasoning_gym', 'torch', 'pyarrow', 'numpy', 'nltk', 'langdetect', 'httpx')\n"
+    code += "heavy = 'sympy math_verify reasoning_gym torch pyarrow numpy nltk langdetect httpx'.split()\n"
     code += "print([m for m in heavy if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

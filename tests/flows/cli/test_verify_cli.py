@@ -93,8 +93,14 @@ def test_nothing_in_nothing_out():
 
 def test_a_verdict_comes_before_the_next_row_is_written():
     """A co-process: one row in, its verdict out, though a worker has to decide it."""
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as r1:
-        for completion, status in [("<answer>4/2</answer>", "ok"), ("<answer>2</answer>", "ok"), ("\\boxed{6/2}", "wrong")]:
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+    ) as r1:
+        for completion, status in [
+            ("<answer>4/2</answer>", "ok"),
+            ("<answer>2</answer>", "ok"),
+            ("\\boxed{6/2}", "wrong"),
+        ]:
             r1.stdin.write(jsonl(GOOD | {"completion": completion}).encode())
             r1.stdin.flush()
             assert json.loads(r1.stdout.readline())["status"] == status
@@ -104,7 +110,10 @@ def test_a_verdict_comes_before_the_next_row_is_written():
 
 def test_memory_does_not_grow_with_the_input():
     """400 MB of rows, most of it one overlong line, in 150 MB over the start."""
-    with subprocess.Popen([*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as r1:
+    with subprocess.Popen(
+        [*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+    ) as r1:
+
         def peak():
             status = Path(f"/proc/{r1.pid}/status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0]) >> 10

@@ -84,11 +84,9 @@ def _key(key) -> str | tuple:
 
 
 def _short(value) -> str:
-    if isinstance(value, (list, tuple, dict, set, frozenset)) and len(value) > 8:
-        return f"a {type(value).__name__} of {len(value)}"
+    """For people. Never the repr of a container: a small one that shares its parts can have an endless text."""
     if isinstance(value, int) and abs(value) >= 1 << 512:
         return f"an integer of {value.bit_length()} bits"
-    try:
-        return repr(value)[:60]
-    except RecursionError:
-        return f"a {type(value).__name__}"
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return repr(value[:60] if isinstance(value, str) else value)
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if hasattr(value, "__len__") else "")

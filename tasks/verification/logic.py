@@ -10,19 +10,17 @@ Two things stand between an answer and a scorer of reasoning-gym:
 - Some scorers hand the answer to `eval`, or to sympy's `parse_expr`, which is `eval` with every Python builtin in
   reach. An answer to one of those must be built from the characters and names such an answer needs; any other is
   `unparsable` and never reaches the scorer. A worker process is no sandbox.
-- Two accept too much, so what they accept is looked at again: `puzzle24` neither asks whether the numbers are the
-  given ones nor for a whole 24 (it truncates), and `number_sorting` lets every number be off by one.
+- Eight accept too much (`nan`, a prefix of the digits, any text at all): logic_second_opinions.py looks again.
 A scorer that raises on an answer, but gives full marks to its own gold, could not read the answer: `unparsable`.
 A few tasks (graph_color, rush_hour, propositional_logic) come without a gold: their scorers check any solution.
 """
 
-import ast
 import functools
 import json
 import re
-from fractions import Fraction
 
 from tasks.verification.answers import NoAnswer, final_answer
+from tasks.verification.logic_second_opinions import LOOKED_AT_AGAIN
 from tasks.verification.verdict import Decided, VerificationError
 
 NAME = "logic"
@@ -50,6 +48,7 @@ EVALUATED = {
     "polynomial_multiplication": _ALGEBRA,
     "simple_integration": _ALGEBRA,
 }
+_GRIDS_OF_TUPLES = ("arc_agi", "rearc")  # compared with tuples, which JSON does not keep
 
 
 def start(prompt: dict, text: str) -> tuple[str | None, Decided | None, dict | None]:
@@ -73,13 +72,16 @@ def work(job: dict) -> Decided:
     """reasoning-gym's own scorer on one answer."""
     task, entry, answer = job["task"], job["entry"], job["answer"]
     score_answer = _scorer(task)
+    if task in _GRIDS_OF_TUPLES:
+        entry = entry | {"metadata": _tuples(entry["metadata"])}
     try:
         score = float(score_answer(answer=answer, entry=entry))
     except (ArithmeticError, AttributeError, LookupError, NameError, SyntaxError, TypeError, ValueError) as error:
-        if entry.get("answer") is None or float(score_answer(answer=entry["answer"], entry=entry)) != 1.0:
+        control = entry.get("answer")  # without a gold, an answer that any scorer can read as no answer
+        if float(score_answer(answer=control or "", entry=entry)) < (control is not None):
             raise
         return "unparsable", "logic/scorer", f"the scorer cannot read it: {type(error).__name__}: {error}"[:300]
-    if score == 1.0 and task in _SECOND_OPINIONS and (reason := _SECOND_OPINIONS[task](answer, entry)):
+    if score == 1.0 and task in LOOKED_AT_AGAIN and (reason := LOOKED_AT_AGAIN[task](answer, entry)):
         return "wrong", "logic/second-opinion", reason
     return ("ok" if score == 1.0 else "wrong"), "logic/scorer", f"score {score:g}"
 
@@ -153,28 +155,7 @@ def _scorer(task: str):
     return reasoning_gym.get_score_answer_fn(task)
 
 
-def _not_24(answer: str, entry: dict) -> str | None:
-    used = sorted(int(n) for n in re.findall(r"\d+", answer))
-    given = sorted(entry["metadata"]["numbers"])
-    if used != given:
-        return f"it uses the numbers {used}, given are {given}"
-    value = _value(ast.parse(answer.strip(), mode="eval").body)
-    return None if value == 24 else f"it is {float(value):g}, not 24"
-
-
-def _value(node: ast.expr) -> Fraction:
-    """An arithmetic expression of integers, exactly."""
-    if isinstance(node, ast.Constant):
-        return Fraction(str(node.value))
-    if isinstance(node, ast.UnaryOp):
-        return -_value(node.operand) if isinstance(node.op, ast.USub) else _value(node.operand)
-    a, b = _value(node.left), _value(node.right)
-    return {ast.Add: a.__add__, ast.Sub: a.__sub__, ast.Mult: a.__mul__, ast.Div: a.__truediv__}[type(node.op)](b)
-
-
-def _other_numbers(answer: str, entry: dict) -> str | None:
-    found, wanted = ([float(n) for n in json.loads(text.replace("'", '"'))] for text in (answer, entry["answer"]))
-    return None if found == wanted else f"the numbers are not those of {entry['answer']}"
-
-
-_SECOND_OPINIONS = {"puzzle24": _not_24, "number_sorting": _other_numbers}
+def _tuples(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

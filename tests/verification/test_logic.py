@@ -192,21 +192,42 @@ def test_real_golds_pass_the_gate(task):
     assert logic.work(logic.gold_problem(prompt)[1])[0] == "ok"
 
 
-def test_what_two_scorers_let_pass_is_looked_at_again():
-    entry = {"question": "", "answer": "8 * 3 * 1 * 1", "metadata": {"numbers": [8, 3, 1, 1]}}
-    for answer, status in {
-        "8 * 3 * 1 / 1": "ok",
-        "8 * 3 + 1 - 1": "ok",
-        "4 * 6 * 1 * 1": "wrong",
-        "(8 + 3) * (1 + 1)": "wrong",
-        "8 * 3 + 1 / (1 + 1 - 1)": "wrong",
-    }.items():
-        assert logic.work({"task": "puzzle24", "entry": entry, "answer": answer})[0] == status
-    truncated = {"question": "", "answer": "", "metadata": {"numbers": [7, 7, 2, 2]}}
-    assert logic.work({"task": "puzzle24", "entry": truncated, "answer": "7 * 7 / 2 + 2 - 2"})[0] == "wrong"
-    entry = {"question": "", "answer": "['1', '2', '3.5']", "metadata": {"direction": "ascending"}}
-    for answer, status in {"[1, 2, 3.5]": "ok", "['1', '2.0', '3.5']": "ok", "[1.9, 2, 3.5]": "wrong"}.items():
-        assert logic.work({"task": "number_sorting", "entry": entry, "answer": answer})[0] == status
+ERRATA = [
+    ("puzzle24", {"metadata": {"numbers": [8, 3, 1, 1]}}, ["8 * 3 * 1 / 1", "8 * 3 + 1 - 1"], ["4 * 6 * 1 * 1"]),
+    ("puzzle24", {"metadata": {"numbers": [7, 7, 2, 2]}}, [], ["7 * 7 / 2 + 2 - 2"]),
+    (
+        "number_sorting",
+        {"answer": "['1', '2', '3.5']", "metadata": {"direction": "ascending"}},
+        ["[1, 2, 3.5]", "['1', '2.0', '3.5']"],
+        ["[1.9, 2, 3.5]"],
+    ),
+    ("word_sorting", {"metadata": {"sorted_words": ["a", "b"]}}, ["a, b", "a,b"], ["a, b, a"]),
+    ("game_of_life_halting", {"answer": "False"}, ["false", "False."], ["True", "0", "anything"]),
+    ("coin_flip", {"answer": "0.234375"}, ["15/64", "0.2344", ".234375"], ["0", "0.23", "0.2"]),
+    ("complex_arithmetic", {"metadata": {"result": [1.0, 2.0]}}, ["1.0 + 2.0i"], ["nan", "nan+1j"]),
+    ("gsm_symbolic", {"answer": "1200"}, ["1200", "$1200 in all", "1200.0"], ["-1200", "1200 or 574"]),
+    ("gsm_symbolic", {"answer": "20"}, ["20", "20 apples"], ["-20", "20,574", "20 junk 21"]),
+    (
+        "advanced_geometry",
+        {"answer": "(1.0, 2.0)", "metadata": {"task_type": "orthocenter", "ortho": ["1", "2"]}},
+        ["(1.0, 2.0)", "(1, 2)"],
+        ["(1.0, 2.0), (3, 4)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "entry", "right", "wrong"), ERRATA, ids=[case[0] for case in ERRATA])
+def test_what_reasoning_gyms_scorers_let_pass_is_looked_at_again(task, entry, right, wrong):
+    job = {"task": task, "entry": {"question": "", "answer": right[0] if right else "", "metadata": {}} | entry}
+    assert [logic.work(job | {"answer": answer})[0] for answer in right + wrong] == ["ok"] * len(right) + [
+        "wrong"
+    ] * len(wrong)
+
+
+def test_grids_survive_json():
+    for task in ("arc_agi", "rearc"):
+        prompt = gym(task)
+        assert logic.work(logic.gold_problem(prompt)[1])[0] == "ok"
 
 
 def test_a_scorer_that_cannot_read_an_answer_blames_the_answer_and_one_that_fails_on_its_gold_is_ours(monkeypatch):
@@ -218,6 +239,13 @@ def test_a_scorer_that_cannot_read_an_answer_blames_the_answer_and_one_that_fail
     assert logic.work(job)[0] == "unparsable"
     with pytest.raises(ZeroDivisionError):
         logic.work(job | {"entry": {"answer": "x"}})
+    with pytest.raises(ZeroDivisionError):
+        logic.work(job | {"entry": {"answer": None}})
+
+
+def test_the_control_of_a_task_without_a_gold_is_no_answer():
+    boxnet = gym("boxnet")
+    assert [logic.work(logic.start(boxnet, f"<answer>{a}</answer>")[2])[0] for a in ("null", "0")] == ["unparsable"] * 2
 
 
 @pytest.mark.skipif(not (SHARED / "kk-logic").is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)")

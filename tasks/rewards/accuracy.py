@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.rewards.format import OPEN_ENDED, is_valid
+from tasks.rewards.format import is_valid, verifiable
 from tasks.rewards.reward import LogInfra, Reward, column
 from tasks.verification.verify import verify_all
 
@@ -45,11 +45,6 @@ class Accuracy(Reward):
             right = verdict.ok and (not self.well_formed or is_valid(texts[i], rows[i]["domain"], rows[i]["gold"]))
             rewards[i] = 1.0 if right else self.lowest
         return rewards
-
-
-def verifiable(domain: str, gold: str | None) -> bool:
-    """Whether a rule can say something about responses to such a prompt."""
-    return gold is not None or domain in OPEN_ENDED
 
 
 accuracy = Accuracy()

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from tasks.prompts.templates import render
 from tasks.responses import TAGS
 from tasks.rewards import code_canaries
-from tasks.rewards.accuracy import verifiable
 from tasks.rewards.composition import Composition
-from tasks.rewards.format import OPEN_ENDED, is_valid
+from tasks.rewards.format import OPEN_ENDED, is_valid, verifiable
 
 PER_DOMAIN = 3  # prompts looked at
 EPSILON = 1e-9
@@ -71,6 +70,9 @@ def canaries_of(prompt: dict) -> list[Canary]:
         pairs = _instructions(prompt)
     elif prompt["gold"] is not None:
         pairs = _answers(prompt)
+    elif verifiable(prompt["domain"], None):
+        pairs = _answers(prompt | {"gold": ""})
+        pairs = {name: pairs[name] for name in ("wrong-answer", "empty", "empty-answer", "copied-prompt", "copied-prompt-tagged")}
     else:
         pairs = _general(prompt)
     return [Canary(name, prompt, text) for name, text in pairs.items()]
@@ -107,7 +109,7 @@ def _other(prompt: dict) -> str:
     if prompt["domain"] == "choice":
         options = list((json.loads(prompt.get("meta") or "{}").get("options") or {"A": "", "B": ""}))
         return next(letter for letter in [*options, "A", "B"] if letter != gold)
-    if "knight" in gold and "knave" in gold:
+    if "knight" in gold or "knave" in gold:
         return gold.replace("knight", "\0").replace("knave", "knight").replace("\0", "knave")
     return str(int(gold) + 1) if gold.isascii() and gold.isdigit() else STRANGE
 

@@ -9,6 +9,7 @@ from tasks.responses import TAGS, parse
 from tasks.rewards.reward import Reward, column
 
 OPEN_ENDED = ("code", "instructions")  # verified, but the answer is the summary itself: no answer tag is needed
+NO_GOLD = (*OPEN_ENDED, "logic")  # domains in which a rule can decide without a gold
 Outside = Literal["around_answer", "before_answer", "nothing"]
 _INSIDE = re.compile(r"</think>(?P<before>.*)<answer>.*</answer>(?P<after>.*)$", re.DOTALL)
 
@@ -34,11 +35,16 @@ class Format(Reward):
         return [float(is_valid(t, d, g, self.outside)) for t, d, g in zip(texts, domains, golds, strict=True)]
 
 
+def verifiable(domain: str | None, gold: str | None) -> bool:
+    """Whether a rule can say something about responses to such a prompt."""
+    return gold is not None or domain in NO_GOLD
+
+
 def is_valid(text: str, domain: str | None, gold: str | None, outside: Outside = "around_answer") -> bool:
     """Whether a response to a prompt of this domain has the form that is asked of it."""
     if domain in OPEN_ENDED:
         return (parse(text).well_formed and _outside(text, outside)) or think_format(text)
-    if gold is not None:
+    if verifiable(domain, gold):
         return parse(text).well_formed and _outside(text, outside)
     return general_format(text)
 

@@ -6,7 +6,7 @@ Words are told apart by script (tasks/responses.py); maths, code and numbers are
 from typing import ClassVar
 
 from tasks.responses import reasoning_language_share
-from tasks.rewards.accuracy import verifiable
+from tasks.rewards.format import verifiable
 from tasks.rewards.reward import Reward, column
 
 

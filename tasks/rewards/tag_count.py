@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from tasks.responses import TAGS
-from tasks.rewards.format import OPEN_ENDED
+from tasks.rewards.format import OPEN_ENDED, verifiable
 from tasks.rewards.reward import Reward, column
 
 
@@ -21,8 +21,8 @@ class TagCount(Reward):
         rewards: list[float | None] = []
         for text, d, g in zip(texts, domains, golds, strict=True):
             tags = TAGS[:2] if d in OPEN_ENDED else TAGS
-            asked = d in OPEN_ENDED or g is not None
-            rewards.append(sum(text.count(tag) == 1 for tag in tags) / len(tags) if asked else None)
+            once = sum(text.count(tag) == 1 for tag in tags)
+            rewards.append(once / len(tags) if verifiable(d, g) else None)
         return rewards
 
 

@@ -1,6 +1,8 @@
 """Canaries: silent with rewards that hold, singing with rewards that can be cheated, and the stage then stops."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from tasks.rewards.composition import compose
 from tasks.rewards.preference import preference
 from tasks.rewards.registry import Rewards
 
+SHARED = Path(os.environ.get("R1_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 RECIPE = {"accuracy": 1.0, "format": 0.1, "language": 0.2}
 BUILT_IN = [row for row in canary_prompts.PROMPTS if row["domain"] != "code" and row["gold"] is not None or row["domain"] == "instructions"]
 CHEATS = {
@@ -77,10 +80,8 @@ def test_which_rewards_can_be_cheated(rewards, names, prompts):
 
 
 def test_a_verifier_that_lets_a_copy_of_the_prompt_pass_is_found():
-    row = BUILT_IN[0] | {"text": "30 + 42", "gold": "72"}  # the question, evaluated, is the answer
-    assert sung(RECIPE, [row]) <= {"copied-prompt-tagged"}
-    echo = BUILT_IN[0] | {"text": "72", "gold": "72"}
-    assert sung(RECIPE, [echo]) == {"copied-prompt-tagged"}
+    for text in ("30 + 42", "72"):  # the question, evaluated, is the answer
+        assert sung(RECIPE, [BUILT_IN[0] | {"text": text, "gold": "72"}]) == {"copied-prompt-tagged"}
 
 
 def test_a_stage_refuses_to_train_and_names_reward_canary_prompt_and_score(prompts):
@@ -90,6 +91,52 @@ def test_a_stage_refuses_to_train_and_names_reward_canary_prompt_and_score(promp
     first = min(p["id"] for p in prompts)
     for part in ("canaries sing", "wrong-answer", "in sum 1, full marks are 1", "(format 1)", first, "r1 canary"):
         assert part in said, part
+
+
+def contains(prompts, completions, *, gold, **columns):
+    """An accuracy reward as it is often written: the gold stands somewhere in the response."""
+    return [float(g in text) for g, text in zip(gold, completions)]
+
+
+def first_box(prompts, completions, *, gold, **columns):
+    """Another one: whatever is tagged first is the answer, wherever it stands."""
+    return [float(text.partition("<answer>")[2].partition("<")[0].strip().startswith(g)) for g, text in zip(gold, completions)]
+
+
+@pytest.mark.parametrize(
+    ("lax", "names"),
+    [
+        (contains, CHEATS - {"wrong-answer", "prefix-answer", "empty", "empty-answer", "prefix-only", "copied-prompt", "copied-prompt-tagged"}),
+        (first_box, {"trailing-junk", "trailing-words", "both-answers", "either-answer", "answer-inside-think", "unclosed-think"}),
+    ],
+)
+def test_lax_graders_are_found_out(lax, names, prompts):
+    row = next(p for p in prompts if len(p["gold"]) > 1 and p["gold"] not in p["text"])
+    rewards = compose(Rewards(format=0.1), {"accuracy": (lax, 1.0)})
+    assert {f.canary.name for f in canaries.check(rewards, [row], "bare") if f.sings} == names
+    with pytest.raises(canaries.CanaryError, match="accuracy gives 1, full marks"):
+        canaries.require(rewards, [row], "bare")
+
+
+def test_logic_without_a_gold_is_still_held_to_its_scorer():
+    row = {"id": "x", "domain": "logic", "text": "t", "gold": None, "language": "en", "meta": None}
+    assert {c.name for c in canaries.canaries_of(row)} == {"wrong-answer", "empty", "empty-answer", "copied-prompt", "copied-prompt-tagged"}
+
+
+@pytest.mark.skipif(not (SHARED / "math500").is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)")
+def test_real_prompts_are_safe_and_their_golds_earn_full_marks():
+    import pyarrow.parquet as pq
+
+    rows = []
+    for i, line in enumerate((SHARED / "math500/test.jsonl").read_text().splitlines()[:8]):
+        row = json.loads(line)
+        rows.append({"id": f"math500-{i}", "domain": "maths", "text": row["problem"], "gold": row["answer"], "meta": None})
+    for i, row in enumerate(pq.read_table(SHARED / "kk-logic/3ppl/test.parquet").to_pylist()[:8]):
+        meta = json.dumps({"puzzle": "knights-and-knaves", "people": row["names"]})
+        rows.append({"id": f"kk-{i}", "domain": "logic", "text": row["quiz"], "gold": row["solution_text"], "meta": meta})
+    findings = canaries.check(composed(), [row | {"language": "en"} for row in rows], "bare")
+    assert [canaries.tell(f) for f in findings if f.sings] == []
+    assert len(findings) >= 14 * 16 and sum(f.canary.gold for f in findings) == 16
 
 
 def test_a_gold_without_verdict_sings():

@@ -34,7 +34,7 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
     todo = with_downstream(dag, stale(root, selected) | forced, selected)
     if not todo:
         print(f"All {len(selected)} stages are up to date.")
-        return conclude(root, {})
+        return conclude(root, dag, selected, {})
     recipe.validate(root, root / "params.yaml")
     pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, forced))
     print(
@@ -192,7 +192,7 @@ class Pipeline:
 
 def _run(pipeline: Pipeline) -> int:
     def last_words() -> int:
-        return conclude(pipeline.root, pipeline.outcomes, pipeline)
+        return conclude(pipeline.root, pipeline.dag, pipeline.selected, pipeline.outcomes, pipeline)
 
     if tracking.server() is None:
         pipeline.execute(pipeline.launch)
@@ -202,7 +202,9 @@ def _run(pipeline: Pipeline) -> int:
     return run_tracked(pipeline, last_words)
 
 
-def conclude(root: Path, outcomes: dict[str, Outcome], pipeline: Pipeline | None = None) -> int:
+def conclude(
+    root: Path, dag: Dag, selected: list[str], outcomes: dict[str, Outcome], pipeline: Pipeline | None = None
+) -> int:
     """The last words: what failed and where its log is, else the comparison and the main table. Exit status."""
     if pipeline:
         counts = {
@@ -221,7 +223,11 @@ def conclude(root: Path, outcomes: dict[str, Outcome], pipeline: Pipeline | None
         print("\nWhat was finished stays; after the remedy `r1 run` goes on from there.", flush=True)
         return 1
     print(reproduced.verdict(root))
-    print(main_table(root), end="", flush=True)
+    reporter = next((s for s in dag.nodes if any(str(out).startswith("report/") for out in dag[s].outs)), None)
+    if reporter in selected:
+        print(main_table(root), end="", flush=True)
+    elif reporter:  # a table that is there may be of other checkpoints
+        print(f"No report card of this: the targets leave `{reporter}` out.", flush=True)
     return 0
 
 

@@ -78,7 +78,9 @@ def test_force_repeats_bit_for_bit_and_a_difference_is_named(done):
 def test_targets_choose_upstream_or_downstream(toy):
     said = toy.r1("run", "grow@fir")
     assert "2 of 2 stages to visit" in said and not toy.has("data/03_grow/oak")
-    toy.r1("run")
+    assert "| plant | height |" in toy.r1("run")
+    said = toy.r1("run", "grow@fir")
+    assert "leave `harvest` out" in said and "| plant |" not in said, "a table of other targets"
     toy.set("numbers.count", 30)
     assert "3 of 3 stages to visit" in toy.r1("run", "grow", "--jobs", "2")
     assert "did you mean grow or grow@oak" in toy.r1("run", "grwo", ok=False)

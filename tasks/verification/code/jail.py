@@ -148,6 +148,8 @@ def command(control: int, rules: int, writable: bool) -> list[str]:
             argv += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
             argv += ["--ro-bind", name, name]
+    if writable:  # before an interpreter that may lie below it
+        argv += ["--perms", "1777", "--size", str(COMPILER_SPACE), "--tmpfs", "/tmp"]
     for prefix in sorted({sys.base_prefix, sys.base_exec_prefix, str(Path(_interpreter()).parent.parent)}):
         if not _below(prefix, "/usr"):
             for parent in reversed(Path(prefix).parents[:-1]):  # made by a bind, they would be closed to the dropped uid
@@ -159,8 +161,6 @@ def command(control: int, rules: int, writable: bool) -> list[str]:
     argv += ["--ro-bind", str(_INSIDE), "/jail"]
     for name, folder in _libraries().items():
         argv += ["--ro-bind", folder, f"/libraries/{name}"]
-    if writable:
-        argv += ["--perms", "1777", "--size", str(COMPILER_SPACE), "--tmpfs", "/tmp"]
     argv += ["--remount-ro", "/", "--chdir", "/", "--seccomp", str(rules)]
     uid = str(random.SystemRandom().randrange(*UIDS)) if root else "-1"
     start = "import sys; sys.path.insert(0, '/jail'); import warden; warden.main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"

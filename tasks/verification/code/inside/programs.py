@@ -251,6 +251,7 @@ def asserts() -> int:
         for name in sorted(first["names"]):
             if name not in namespace:
                 namespace[name] = ask({"name": name})
+                state["asked"] -= type(namespace[name]) is Remote  # a name that is there has decided nothing yet
         if first["candidate"]:
             namespace["candidate"] = namespace[first["candidate"]]
         namespace["__held__"] = lambda: state.__setitem__("asserts", state["asserts"] + 1)

@@ -10,6 +10,8 @@ import hashlib
 import importlib
 import json
 import logging
+import os
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +50,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _COMMON = ("verdict.py", "verify.py", "workers.py", "worker_process.py")
 _log = logging.getLogger(__name__)
 _memo: OrderedDict[bytes, Future] = OrderedDict()
+_lock = threading.Lock()
 
 
 @dataclass
@@ -244,14 +247,25 @@ def _begin(pool: workers.Pool, prompt: dict, text: str | None, strict: bool, dea
 def _ask(pool: workers.Pool, module: str, job: dict) -> tuple[Future, bool]:
     """The future of this job, and whether it is new."""
     key = hashlib.blake2b(f"{module} {json.dumps(job, sort_keys=True)}".encode(), digest_size=16).digest()
-    known = _memo.get(key)
-    if known is not None and not known.cancelled() and not (known.done() and "error" in known.result()):
-        _memo.move_to_end(key)
-        return known, False
-    future = _memo[key] = pool.submit(module, job)
-    if len(_memo) > MEMO:
-        _memo.popitem(last=False)
-    return future, True
+    with _lock:
+        known = _memo.get(key)
+        if known is not None and not known.cancelled() and not (known.done() and "error" in known.result()):
+            _memo.move_to_end(key)
+            return known, False
+        future = _memo[key] = pool.submit(module, job)
+        if len(_memo) > MEMO:
+            _memo.popitem(last=False)
+        return future, True
+
+
+def _after_fork() -> None:
+    """In a forked child nobody will answer what the parent asked."""
+    global _lock
+    _lock = threading.Lock()
+    _memo.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _ready(held: _Row | Verdict) -> bool:

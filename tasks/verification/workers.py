@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STARTUP_SECONDS = 120.0  # of wall time, for the libraries' imports on a machine under load
+PATIENCE = 20  # times the wall limit, for a worker that waits for a core and not for anything else
 THREADS_PER_CORE = 4  # for thread domains: a jail waits more than it computes
 _ROOT = Path(__file__).resolve().parents[2]
 _FAULTS = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL)
@@ -38,7 +39,7 @@ class Limits:
     """Of one job, and of one worker."""
 
     cpu_seconds: float = 5.0  # a busy machine does not turn a verdict into a timeout
-    first_seconds: float = 0.3  # of CPU time on the first try; then the job starts over behind all that wait
+    first_seconds: float = 0.1  # of CPU time on the first try; then the job starts over behind all that wait
     wall_seconds: float = 30.0  # for a job that sleeps
     memory: int = 3 << 30  # bytes of address space
     jobs: int = 500  # after which a worker is replaced: libraries cache and leak
@@ -158,7 +159,7 @@ class Worker:
         try:
             self.channel.settimeout(limits.wall_seconds)
             self.channel.sendall(json.dumps(request).encode() + b"\n")
-            reply = self._line(limits.wall_seconds)
+            reply = self._line(limits.wall_seconds, PATIENCE)
         except TimeoutError:
             nursery().kill(self.pid)
             return {"limit": f"{limits.wall_seconds:g} s of wall time"}
@@ -179,8 +180,11 @@ class Worker:
             return f"no verification worker started: {error or type(error).__name__}"
         return None if self.pid else f"no verification worker started: {nursery().last_words() or 'it ended at once'}"
 
-    def _line(self, seconds: float) -> dict:
-        """The next message; {"exit": None} where the worker's nursery is gone too. Raises TimeoutError."""
+    def _line(self, seconds: float, patience: int = 0) -> dict:
+        """The next message; {"exit": None} where the worker's nursery is gone too. Raises TimeoutError.
+
+        `patience`: how often a worker that would run, if the machine let it, gets the same time again.
+        """
         deadline = time.monotonic() + seconds
         while True:
             line, newline, rest = self.buffer.partition(b"\n")
@@ -190,7 +194,13 @@ class Worker:
                     return json.loads(line)
                 continue
             self.channel.settimeout(max(1e-3, deadline - time.monotonic()))
-            more = self.channel.recv(1 << 20)
+            try:
+                more = self.channel.recv(1 << 20)
+            except TimeoutError:
+                if not patience or not _runnable(self.pid):
+                    raise
+                patience, deadline = patience - 1, time.monotonic() + seconds
+                continue
             if not more:
                 return {"exit": None}
             self.buffer += more
@@ -272,12 +282,21 @@ class Pool:
             executor.shutdown()
 
 
+def _runnable(pid: int) -> bool:
+    """Whether a process is running or waiting for a core or a disk, as against sleeping."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "RD"
+    except OSError:
+        return False
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _nursery = Nursery()
 _pools: dict[tuple[int, Limits], Pool] = {}
+_lock = threading.Lock()
 
 
 def nursery() -> Nursery:
@@ -287,14 +306,16 @@ def nursery() -> Nursery:
 def pool(processes: int | None = None, limits: Limits = Limits()) -> Pool:
     """The pool of this process with so many workers (default: a worker for each core); ends with this process."""
     key = (processes or cores(), limits)
-    if key not in _pools:
-        _pools[key] = Pool(*key)
-    return _pools[key]
+    with _lock:
+        if key not in _pools:
+            _pools[key] = Pool(*key)
+        return _pools[key]
 
 
 def _after_fork() -> None:
     """In a forked child the pipes and threads belong to the parent: start afresh."""
-    global _nursery
+    global _nursery, _lock
+    _lock = threading.Lock()
     if _nursery.control:
         _nursery.control.close()
     _nursery = Nursery()

@@ -75,7 +75,7 @@ TEXTS = {
     "megabytes of digits and commas": "1," * (MEGABYTES // 2),
     "megabytes of dollars": "$" * MEGABYTES,
 }
-SECONDS = 3.0  # for one text of megabytes in this process; a quadratic reading takes hours
+SECONDS = 15.0  # of CPU time in this process for all texts (2 are usual); one quadratic reading takes hours
 
 
 def prompt(domain: str) -> dict:
@@ -90,7 +90,9 @@ def test_every_domain_is_here():
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_typed_verdict_on_every_text(domain):
+    start = time.process_time()
     verdicts = verify_all([prompt(domain)] * len(TEXTS), list(TEXTS.values()))
+    assert time.process_time() - start < SECONDS, "a text of megabytes is not read in linear time"
     for name, verdict in zip(TEXTS, verdicts, strict=True):
         passes = domain == "instructions" and verdict.status == "ok"  # text without a comma may well do as it was told
         assert passes or verdict.status in ("wrong", "unparsable"), (
@@ -104,18 +106,6 @@ def test_a_typed_verdict_on_every_text(domain):
     rows = [v.row("c", "p") for v in verdicts]
     assert pa.Table.from_pylist(rows, VERDICT).num_rows == len(TEXTS), "Parquet holds no lone surrogate"
     json.dumps(rows, ensure_ascii=False).encode()
-
-
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_megabytes_are_read_in_linear_time(domain):
-    from tasks.verification.verify import module_of
-
-    for name, text in TEXTS.items():
-        if name.startswith("megabytes"):
-            start = time.process_time()
-            module_of(domain).start(prompt(domain), text)
-            spent = time.process_time() - start
-            assert spent < SECONDS, f"{name}: {spent:.1f} s"
 
 
 GOLDS = ["proof", "Proof.", "notfound", "not found", "N/A", "", "  ", None, "\\frac{1}{", "}{", "\0", "\ud800"]

@@ -15,7 +15,7 @@ from tasks.verification.verify import decided
 
 ROOT = Path(__file__).resolve().parents[2]
 UNRULY = "tests.verification.unruly"
-LIMITS = workers.Limits(cpu_seconds=0.4, wall_seconds=2, memory=1 << 30, jobs=500)
+LIMITS = workers.Limits(cpu_seconds=0.4, wall_seconds=10, memory=1 << 30, jobs=500)
 
 
 @pytest.fixture()
@@ -39,7 +39,7 @@ def test_wall_limit_stops_a_job_that_sleeps():
     worker = workers.Worker(workers.Limits(wall_seconds=0.3))
     start = time.monotonic()
     assert ask(worker, "sleep", seconds=60)[2] == "stopped at 0.3 s of wall time"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 40
     assert ask(worker, "fine")[0] == "ok"
     worker.close()
 
@@ -146,23 +146,23 @@ def test_a_job_that_takes_long_waits_for_those_that_do_not():
 
 def test_two_workers_work_at_the_same_time():
     pool = workers.Pool(2)
-    nap = {"do": "sleep", "seconds": 0.4}
+    nap = {"do": "sleep", "seconds": 1.0}
     [f.result() for f in [pool.submit(UNRULY, nap) for _ in range(2)]]  # both are up
     start = time.monotonic()
     [f.result() for f in [pool.submit(UNRULY, nap) for _ in range(4)]]
-    assert time.monotonic() - start < 1.3, "four naps of 0.4 s on two workers"
+    assert time.monotonic() - start < 3.7, "four naps of 1 s on two workers"
     pool.close()
 
 
 def test_closing_a_pool_ends_running_jobs_and_cancels_waiting_ones():
     pool = workers.Pool(1)
-    futures = [pool.submit(UNRULY, {"do": "sleep", "seconds": 20}) for _ in range(3)]
+    futures = [pool.submit(UNRULY, {"do": "sleep", "seconds": 90}) for _ in range(3)]
     while not futures[0].running():
         time.sleep(0.01)
     time.sleep(0.2)
     start = time.monotonic()
     pool.close()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert "closed" in futures[0].result()["error"] and all(f.cancelled() for f in futures[1:])
 
 
@@ -176,7 +176,7 @@ def test_a_parent_killed_leaves_nobody_behind():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(map(_alive, pids)):
         time.sleep(0.05)
     assert not any(map(_alive, pids))

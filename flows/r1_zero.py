@@ -37,7 +37,9 @@ def train_from_base(p: Params, run: Run, base: str) -> dict:
     passed = gate.require(
         gate.measure(policy, validation, p.gate, run.template, limit, p.grpo.temperature, run.seed), p.gate
     )
-    run.log(f"gate: chains of thought right in {passed['full_cot_accuracy']:.2f}, guesses in {passed['direct_accuracy']:.2f}")
+    run.log(
+        f"gate: chains of thought right in {passed['full_cot_accuracy']:.2f}, guesses in {passed['direct_accuracy']:.2f}"
+    )
     rows = grpo.lay_out(p.grpo, train, [], run.seed)
     metrics, curve = reinforce(
         run.input(base), run.out, rows, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,

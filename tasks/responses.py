@@ -39,8 +39,8 @@ def parse(text: str) -> Response:
 
 # Script -> its letters and signs by code point, as the inside of a regular expression's brackets.
 SCRIPTS = {
-    "Latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787\ua78b-\ua7ff"
-    "\uab30-\uab5a\ufb00-\ufb06\uff21-\uff3a\uff41-\uff5a",
+    "Latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua787"
+    "\ua78b-\ua7ff\uab30-\uab5a\ufb00-\ufb06\uff21-\uff3a\uff41-\uff5a",
     "Han": "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
     "Kana": "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d",
     "Hangul": "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb",
@@ -69,20 +69,22 @@ SCRIPTS = {
 # Scripts written without spaces between words: about so many characters make a word.
 CHARS_PER_WORD = {"Han": 2.0, "Kana": 3.0, "Thai": 4.0, "Lao": 4.0, "Myanmar": 5.0, "Khmer": 5.0}
 _BY_SCRIPT = {  # ISO 639-1 codes of the languages written in each script
-    "Latin": "af az ca cs cy da de en es et eu fi fil fr ga gl ha hr hu id is it lt lv ms mt nl no pl pt ro sk sl so sq sv sw"
-    " tl tr uz vi yo zu",
+    "Latin": "af az ca cs cy da de en es et eu fi fil fr ga gl ha hr hu id is it lt lv ms mt nl no pl pt ro sk sl so sq"
+    " sv sw tl tr uz vi yo zu",
     "Cyrillic": "be bg kk ky mk mn ru sr tg uk", "Greek": "el", "Arabic": "ar fa ps sd ug ur", "Hebrew": "he yi",
     "Devanagari": "hi mr ne sa", "Bengali": "as bn", "Gurmukhi": "pa", "Gujarati": "gu", "Tamil": "ta", "Telugu": "te",
     "Kannada": "kn", "Malayalam": "ml", "Sinhala": "si", "Thai": "th", "Lao": "lo", "Myanmar": "my", "Khmer": "km",
     "Georgian": "ka", "Armenian": "hy", "Ethiopic": "am ti", "Han": "zh", "Hangul": "ko",
 }  # fmt: skip
-LANGUAGES = {code: (script,) for script, codes in _BY_SCRIPT.items() for code in codes.split()} | {"ja": ("Kana", "Han")}
+LANGUAGES = {code: (script,) for script, codes in _BY_SCRIPT.items() for code in codes.split()} | {
+    "ja": ("Kana", "Han")
+}
 
 _NOT_LANGUAGE = re.compile(  # what is code or maths: no words are counted in it
     r"```.*?(?:```|\Z)"
     r"|``?[^`\n]{1,500}``?"
     r"|\$\$[^$]{1,3000}\$\$|\$(?=\S)[^$\n]{1,500}(?<=\S)\$(?!\d)"
-    r"|\\\((?:(?!\\\().){0,3000}?\\\)|\\\[(?:(?!\\\[).){0,3000}?\\\]"  # an opening inside starts over: no quadratic time
+    r"|\\\((?:(?!\\\().){0,3000}?\\\)|\\\[(?:(?!\\\[).){0,3000}?\\\]"  # an opening inside starts over
     r"|\\begin\{(\w{1,20})\*?\}(?:(?!\\begin).){0,3000}?\\end\{\1\*?\}"
     r"|\\[A-Za-z]+(?:\{[^{}\n]{0,300}\})*"
     r"|\bhttps?://\S+",

@@ -22,7 +22,7 @@ def canary(
 ) -> None:
     """Score gold solutions and cheats with each RL stage's rewards. Exit status 1 where a canary sings.
 
-    Prompts: a built-in one of each kind, and the first of each domain of the stage's own where the prompt bank is built.
+    Prompts: a built-in one of each kind, and the first of each domain of the stage's own where there is a prompt bank.
     """
     from tasks.rewards import canaries, canary_prompts
     from tasks.rewards.composition import compose
@@ -33,7 +33,9 @@ def canary(
     values = read_yaml(path)
     known = [name for name, section in values.items() if isinstance(section, dict) and "rewards" in section]
     if strangers := [s for s in stages or [] if s not in known]:
-        raise typer.BadParameter(f"{strangers[0]} has no `rewards` in {path.name}; stages that have: {', '.join(known)}")
+        raise typer.BadParameter(
+            f"{strangers[0]} has no `rewards` in {path.name}; stages that have: {', '.join(known)}"
+        )
     bank = _bank(root)
     singing = 0
     for stage in stages or known:
@@ -101,8 +103,9 @@ def show(title: str, findings: list, own: set[str]) -> None:
         worst = max(group, key=lambda f: (bool(f.sings), _margin(f)))
         mine = sum(f.canary.prompt["id"] in own for f in group)
         table.add_row(
-            domain, name, f"{len(group)}" + (f" ({mine} own)" if mine else ""), *(_number(worst.rewards[n]) for n in names),
-            _number(worst.total), _number(worst.full), "[red]SINGS[/red]" if worst.sings else "silent",
+            domain, name, f"{len(group)}" + (f" ({mine} own)" if mine else ""),
+            *(_number(worst.rewards[n]) for n in names), _number(worst.total), _number(worst.full),
+            "[red]SINGS[/red]" if worst.sings else "silent",
         )  # fmt: skip
     console.print(table)
     singing = [f for f in findings if f.sings]

@@ -72,7 +72,10 @@ def canaries_of(prompt: dict) -> list[Canary]:
         pairs = _answers(prompt)
     elif verifiable(prompt["domain"], None):
         pairs = _answers(prompt | {"gold": ""})
-        pairs = {name: pairs[name] for name in ("wrong-answer", "empty", "empty-answer", "copied-prompt", "copied-prompt-tagged")}
+        pairs = {
+            name: pairs[name]
+            for name in ("wrong-answer", "empty", "empty-answer", "copied-prompt", "copied-prompt-tagged")
+        }
     else:
         pairs = _general(prompt)
     return [Canary(name, prompt, text) for name, text in pairs.items()]
@@ -117,12 +120,16 @@ def _other(prompt: dict) -> str:
 def _instructions(prompt: dict) -> dict[str, str]:
     """Cheats of form alone: which other response breaks an instruction is not known beforehand."""
     think = thought(prompt)
-    pairs = {"empty": "", "empty-summary": f"<think> {think} </think>", "unclosed-think": f"<think> {think} {prompt['text']}"}
+    pairs = {
+        "empty": "",
+        "empty-summary": f"<think> {think} </think>",
+        "unclosed-think": f"<think> {think} {prompt['text']}",
+    }
     return _with_solution(prompt, pairs)
 
 
 def _general(prompt: dict) -> dict[str, str]:
-    """A general prompt has no gold; its reference response must have the form that is asked, and no form must not pass."""
+    """A general prompt has no gold: its reference response must have the form that is asked, and no form must not."""
     think = thought(prompt)
     pairs = {"empty": "", "empty-summary": f"<think> {think} </think>", "unclosed-think": f"<think> {think}"}
     return _with_solution(prompt, pairs)
@@ -173,7 +180,7 @@ def _completion(prompt: str, text: str) -> str:
 
 
 def pieces(texts: list[str]) -> list[list[int]]:
-    """Token ids without a tokenizer: one for each different word, so that lengths and repetitions are near the truth."""
+    """Token ids without a tokenizer: one for each different word, so that lengths and repetitions are about right."""
     book: dict[str, int] = {}
     return [[book.setdefault(word, len(book)) for word in text.split()] for text in texts]
 
@@ -193,7 +200,11 @@ def _judge(
         elif total is None:
             continue  # no rule reward applies
         elif canary.gold:
-            low = [n for n, b in best.items() if given[n] is not None and given[n] < b - EPSILON and _counts(n, canary, rules)]
+            low = [
+                n
+                for n, b in best.items()
+                if given[n] is not None and given[n] < b - EPSILON and _counts(n, canary, rules)
+            ]
             why = f"{low[0]} gives {given[low[0]]:g}, full marks are {best[low[0]]:g}" if low else ""
         elif earned := [n for n in _telling(canary) if given.get(n) == best.get(n, 1.0)]:
             why = f"{earned[0]} gives {given[earned[0]]:g}, full marks"
@@ -226,8 +237,9 @@ def require(rewards: Composition, rows: list[dict], template: str, per_domain: i
         lines = "\n".join(f"  {tell(f)}" for f in singing[:10])
         more = f"\n  … and {len(singing) - 10} more" if len(singing) > 10 else ""
         raise CanaryError(
-            f"{len(singing)} of {len(findings)} canaries sing, so RL would train on a reward that can be cheated:\n{lines}{more}\n"
-            "Repair the verifier, the prompt's gold, or the composition under `rewards`; `r1 canary` prints the whole table"
+            f"{len(singing)} of {len(findings)} canaries sing, so RL would train on a reward that can be cheated:\n"
+            f"{lines}{more}\nRepair the verifier, the prompt's gold, or the composition under `rewards`; `r1 canary` "
+            "prints the whole table"
         )
     return {
         "prompts": len({f.canary.prompt["id"] for f in findings}),
@@ -239,7 +251,9 @@ def require(rewards: Composition, rows: list[dict], template: str, per_domain: i
 def tell(finding: Finding) -> str:
     """One finding in a line: canary, prompt, scores, completion."""
     prompt = finding.canary.prompt
-    scores = ", ".join(f"{name} {value:g}" for name, value in finding.rewards.items() if value is not None) or "no score"
+    scores = (
+        ", ".join(f"{name} {value:g}" for name, value in finding.rewards.items() if value is not None) or "no score"
+    )
     return (
         f"{finding.canary.name}: {finding.sings} ({scores}) for {finding.canary.text[:80]!r}, "
         f"a response to {prompt['domain']} prompt {prompt['id']} ({prompt['text'][:60]!r})"

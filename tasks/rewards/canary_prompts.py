@@ -5,7 +5,9 @@ import json
 from tasks.rewards import code_canaries
 
 
-def _row(name: str, domain: str, text: str, gold: str | None, meta: dict | None = None, solution: str | None = None) -> dict:
+def _row(
+    name: str, domain: str, text: str, gold: str | None, meta: dict | None = None, solution: str | None = None
+) -> dict:
     return {
         "id": f"canary-{name}", "domain": domain, "text": text, "gold": gold, "solution": solution, "language": "en",
         "meta": json.dumps(meta) if meta else None,
@@ -19,7 +21,7 @@ PROMPTS = [
     _row("pair", "maths", "Where do the lines y = x and y = 2x - 3 meet?", "(3, 3)"),
     _row("choice", "choice", "Which gas do plants take up?\nA. oxygen\nB. carbon dioxide\nC. helium\nD. neon", "B",
          {"options": {"A": "oxygen", "B": "carbon dioxide", "C": "helium", "D": "neon"}}),
-    _row("quantity", "quantity", "A car covers 150 m in 12 s. How fast is it?", "12.5 m/s", {"unit": "m/s", "tolerance": 0.01}),
+    _row("quantity", "quantity", "150 m in 12 s: how fast?", "12.5 m/s", {"unit": "m/s", "tolerance": 0.01}),
     _row("knights", "logic", "Ann says: Bob is a knave. Bob says: we are both knights. Who is what?",
          "Ann is a knight, and Bob is a knave.", {"puzzle": "knights-and-knaves", "people": ["Ann", "Bob"]}),
     _row("instructions", "instructions", "Describe the sea. Write no commas, and mention the word salt.", None,

@@ -20,7 +20,8 @@ PROMPTS = [
         "text": "Write a function double_all(numbers) that returns the list of the numbers doubled.",
         "solution": "def double_all(numbers):\n    return [2 * n for n in numbers]",
         "meta": json.dumps({"language": "python", "tests": {"kind": "call", "entry": "double_all", "cases": [
-            {"args": [[1, 2, 3]], "kwargs": {}, "expected": [2, 4, 6]}, {"args": [[]], "kwargs": {}, "expected": []}]}}),
+            {"args": [[1, 2, 3]], "kwargs": {}, "expected": [2, 4, 6]},
+            {"args": [[]], "kwargs": {}, "expected": []}]}}),
     },
 ]  # fmt: skip
 

@@ -44,7 +44,13 @@ class Composition:
 
     def _function(self, name: str) -> Callable:
         def function(prompts, completions, **columns):
-            batch = (list(prompts), list(completions), columns.get("completion_ids"), columns.get("gold"), columns.get("meta"))
+            batch = (
+                list(prompts),
+                list(completions),
+                columns.get("completion_ids"),
+                columns.get("gold"),
+                columns.get("meta"),
+            )
             if batch != self._batch:
                 self._values, faults = self.evaluate(prompts, completions, **columns)
                 self._batch = batch
@@ -97,13 +103,13 @@ class Composition:
             raise InfraError(
                 f"{len(failed)} of the last {len(self.recent)} completions got no verdict through a fault of the "
                 f"verifier, {share:.1%} where rewards.max_infra_share allows {self.max_infra_share:.1%}: {details}. "
-                "A policy trained on the rest would learn what the verifier cannot check. Repair the verifier (a missing "
+                "A policy trained on the rest would learn what the verifier cannot check. Repair the verifier (missing "
                 "sandbox, too little memory, an endpoint that is down) and run the stage again: it resumes"
             )
 
 
 def compose(rewards: Rewards, more: dict[str, tuple[Callable, float]] | None = None) -> Composition:
-    """The rewards of params.yaml as one; `more`: name -> (reward function, weight) of models that a stage has loaded."""
+    """The rewards of params.yaml as one; `more`: name -> (reward function, weight) of models that are loaded."""
     terms, more = rewards.terms(), more or {}
     return Composition(
         terms={**terms, **{name: function for name, (function, _) in more.items()}},

@@ -33,7 +33,9 @@ class Cosine(Reward):
     @model_validator(mode="after")
     def _right_beats_wrong(self):
         if min(self.right_short, self.right_long) <= max(self.wrong_short, self.wrong_long):
-            raise ValueError("a wrong answer of some length would earn as much as a right one: raise right_*, or lower wrong_*")
+            raise ValueError(
+                "a wrong answer of some length would earn as much as a right one: raise right_*, or lower wrong_*"
+            )
         return self
 
     @property

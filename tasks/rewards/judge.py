@@ -12,7 +12,7 @@ from tasks.verification.judge import Engine, judge_all
 
 
 class Judge(Reward):
-    """1 for a well-formed response whose final answer the judge accepts, else `wrong`; None without a gold or a verdict.
+    """1 for a well-formed response whose final answer the judge accepts, else `wrong`; None without gold or verdict.
 
     It reads the prompt, the gold and the extracted answer, never the chain of thought, which could talk it round.
     Columns: `gold`, `domain`.
@@ -22,7 +22,9 @@ class Judge(Reward):
     learned: ClassVar[bool] = True
 
     endpoint: EndpointSettings | None = Field(None, description="the served model that judges")
-    cache: str | None = Field(None, description="folder that keeps its replies, so that none is paid for twice; null: none")
+    cache: str | None = Field(
+        None, description="folder that keeps its replies, so that none is paid for twice; null: none"
+    )
     domains: list[str] = Field([], description="domains it decides; none: every prompt that has a gold")
     wrong: Literal[0, -1] = Field(0, description="reward of everything it does not accept")
     _engine: Engine | None = PrivateAttr(None)

@@ -1,8 +1,8 @@
 """DAPO's soft overlong punishment (Yu et al. 2025, "DAPO", equation 13), to be added to the accuracy reward.
 
-    R(L) = 0                                    for L <= max - buffer
-    R(L) = ((max - buffer) - L) / buffer        for max - buffer < L <= max
-    R(L) = -1                                   past max
+R(L) = 0                                    for L <= max - buffer
+R(L) = ((max - buffer) - L) / buffer        for max - buffer < L <= max
+R(L) = -1                                   past max
 """
 
 from typing import ClassVar
@@ -20,7 +20,9 @@ class Overlong(Reward):
     best: ClassVar[float] = 0.0
 
     max_tokens: int = Field(20480, ge=1, description="tokens; DAPO: 20,480")
-    buffer: int = Field(4096, ge=1, description="last tokens before the maximum, in which the penalty grows; DAPO: 4,096")
+    buffer: int = Field(
+        4096, ge=1, description="last tokens before the maximum, in which the penalty grows; DAPO: 4,096"
+    )
 
     @model_validator(mode="after")
     def _buffer_fits(self):

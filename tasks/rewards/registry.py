@@ -19,7 +19,7 @@ from tasks.settings import Settings
 
 
 class Rewards(Settings):
-    """The rewards of one stage, summed: `{accuracy: 1.0, length: {weight: 0.5, limit: 2048, only_with: [accuracy]}}`."""
+    """The rewards of one stage, summed: `{accuracy: 1.0, length: {weight: 0.5, limit: 2048}}`."""
 
     accuracy: Accuracy | None = None
     format: Format | None = None
@@ -31,7 +31,10 @@ class Rewards(Settings):
     repetition: Repetition | None = None
     judge: Judge | None = None
     max_infra_share: float = Field(
-        0.05, ge=0, le=1, description="the stage stops where more of the recent completions got no verdict through a fault of ours"
+        0.05,
+        ge=0,
+        le=1,
+        description="the stage stops where more of the recent completions got no verdict through a fault of ours",
     )
 
     @model_validator(mode="before")
@@ -39,7 +42,9 @@ class Rewards(Settings):
     def _null_is_no_weight(cls, values, info: ValidationInfo):
         if isinstance(values, dict) and not (info.context and info.context.get("unpublished")):
             if nulls := [name for name, value in values.items() if value is None]:
-                raise ValueError(f"{nulls[0]} is null, which stands for `not published`: give a weight, or leave it out")
+                raise ValueError(
+                    f"{nulls[0]} is null, which stands for `not published`: give a weight, or leave it out"
+                )
         return values
 
     @model_validator(mode="after")
@@ -69,6 +74,6 @@ def load(name: str, **parameters) -> Reward:
     """The reward called `name` with these parameters; an unknown name raises ValueError."""
     if name not in KNOWN:
         raise ValueError(
-            f"no reward {name!r}; known: {', '.join(KNOWN)}. Your own: one file in tasks/rewards/, imported in registry.py"
+            f"no reward {name!r}; known: {', '.join(KNOWN)}. Yours: a file in tasks/rewards/, imported in registry.py"
         )
     return KNOWN[name](**parameters)

@@ -51,9 +51,7 @@ def reinforce(
 
     def rollout(model, prompt_ids, k, temperature, top_p, max_tokens, seed):
         with torch.no_grad():
-            return generate(
-                model, prompt_ids, k, temperature, top_p, max_tokens, seed, tokenizer.pad_token_id, end
-            )
+            return generate(model, prompt_ids, k, temperature, top_p, max_tokens, seed, tokenizer.pad_token_id, end)
 
     ask = functools.partial(render, template)
     log = grpo.optimise(model, tokenizer, rows, p, rewards, ask, rollout, seed, work, progress)

@@ -18,7 +18,7 @@ LogInfra = Callable[[int, str], None]  # (index of the completion, what failed):
 
 
 class Reward(Settings):
-    """Called with lists (prompts, completions, a list for each column of the dataset), it answers one number or None each.
+    """Called with lists (prompts, completions, one for each column of the dataset), it gives a number or None for each.
 
     None is no verdict: the reward does not apply to this prompt, or what it asks has failed. A number in params.yaml
     is short for `{weight: number}`.
@@ -30,10 +30,12 @@ class Reward(Settings):
 
     weight: float = Field(1.0, allow_inf_nan=False, description="factor of this reward in the sum")
     only_with: list[str] = Field(
-        [], description="other rewards of this stage; without full marks in each of them this one gives its lowest value"
+        [],
+        description="other rewards of this stage; without full marks in each of them this one gives its lowest value",
     )
     prefilled: bool | None = Field(
-        None, description="the template ends in `<think>`, which is then missing in completions; null: as the prompts say"
+        None,
+        description="the template ends in `<think>`, which is then missing in completions; null: as the prompts say",
     )
 
     @model_validator(mode="before")

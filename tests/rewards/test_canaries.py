@@ -13,10 +13,17 @@ from tasks.rewards.registry import Rewards
 
 SHARED = Path(os.environ.get("R1_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 RECIPE = {"accuracy": 1.0, "format": 0.1, "language": 0.2}
-BUILT_IN = [row for row in canary_prompts.PROMPTS if row["domain"] != "code" and row["gold"] is not None or row["domain"] == "instructions"]
+BUILT_IN = [
+    row
+    for row in canary_prompts.PROMPTS
+    if row["domain"] != "code" and row["gold"] is not None or row["domain"] == "instructions"
+]
 CHEATS = {
     "wrong-answer", "empty", "empty-answer", "prefix-only", "prefix-answer", "trailing-junk", "trailing-words", "both-answers",
     "either-answer", "answer-inside-think", "box-inside-think", "copied-prompt", "copied-prompt-tagged", "unclosed-think",
+}  # fmt: skip
+ILL_FORMED = {
+    "empty", "prefix-only", "both-answers", "answer-inside-think", "box-inside-think", "copied-prompt", "unclosed-think",
 }  # fmt: skip
 CODE_CHEATS = {
     "empty", "empty-summary", "empty-program", "prefix-only", "trailing-junk", "eq-object", "exit-zero", "exit-at-import",
@@ -38,7 +45,15 @@ def general():
     from tasks.prompts.general import items
 
     return [
-        {"id": f"g{i}", "domain": x.domain, "text": x.text, "gold": None, "solution": x.response, "language": x.language, "meta": None}
+        {
+            "id": f"g{i}",
+            "domain": x.domain,
+            "text": x.text,
+            "gold": None,
+            "solution": x.response,
+            "language": x.language,
+            "meta": None,
+        }
         for i, x in enumerate(items())
     ]
 
@@ -66,7 +81,7 @@ def test_code_is_safe_from_attacks_on_whoever_runs_it(row):
 @pytest.mark.parametrize(
     ("rewards", "names"),
     [
-        ({"format": 1.0}, CHEATS - {"empty", "prefix-only", "both-answers", "answer-inside-think", "box-inside-think", "copied-prompt", "unclosed-think"}),
+        ({"format": 1.0}, CHEATS - ILL_FORMED),
         ({"language": 1.0}, CHEATS - {"empty", "copied-prompt", "unclosed-think"}),
         ({"accuracy": 0.1, "tag_count": {"weight": 1.0, "only_with": ["format"]}, "format": 0.0}, set()),
         ({"accuracy": {"wrong": -1}, "length": 0.5, "overlong": 1.0, "repetition": 1.0}, set()),
@@ -100,14 +115,39 @@ def contains(prompts, completions, *, gold, **columns):
 
 def first_box(prompts, completions, *, gold, **columns):
     """Another one: whatever is tagged first is the answer, wherever it stands."""
-    return [float(text.partition("<answer>")[2].partition("<")[0].strip().startswith(g)) for g, text in zip(gold, completions)]
+    return [
+        float(text.partition("<answer>")[2].partition("<")[0].strip().startswith(g))
+        for g, text in zip(gold, completions)
+    ]
 
 
 @pytest.mark.parametrize(
     ("lax", "names"),
     [
-        (contains, CHEATS - {"wrong-answer", "prefix-answer", "empty", "empty-answer", "prefix-only", "copied-prompt", "copied-prompt-tagged"}),
-        (first_box, {"trailing-junk", "trailing-words", "both-answers", "either-answer", "answer-inside-think", "unclosed-think"}),
+        (
+            contains,
+            CHEATS
+            - {
+                "wrong-answer",
+                "prefix-answer",
+                "empty",
+                "empty-answer",
+                "prefix-only",
+                "copied-prompt",
+                "copied-prompt-tagged",
+            },
+        ),
+        (
+            first_box,
+            {
+                "trailing-junk",
+                "trailing-words",
+                "both-answers",
+                "either-answer",
+                "answer-inside-think",
+                "unclosed-think",
+            },
+        ),
     ],
 )
 def test_lax_graders_are_found_out(lax, names, prompts):
@@ -120,7 +160,13 @@ def test_lax_graders_are_found_out(lax, names, prompts):
 
 def test_logic_without_a_gold_is_still_held_to_its_scorer():
     row = {"id": "x", "domain": "logic", "text": "t", "gold": None, "language": "en", "meta": None}
-    assert {c.name for c in canaries.canaries_of(row)} == {"wrong-answer", "empty", "empty-answer", "copied-prompt", "copied-prompt-tagged"}
+    assert {c.name for c in canaries.canaries_of(row)} == {
+        "wrong-answer",
+        "empty",
+        "empty-answer",
+        "copied-prompt",
+        "copied-prompt-tagged",
+    }
 
 
 @pytest.mark.skipif(not (SHARED / "math500").is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)")
@@ -130,10 +176,14 @@ def test_real_prompts_are_safe_and_their_golds_earn_full_marks():
     rows = []
     for i, line in enumerate((SHARED / "math500/test.jsonl").read_text().splitlines()[:8]):
         row = json.loads(line)
-        rows.append({"id": f"math500-{i}", "domain": "maths", "text": row["problem"], "gold": row["answer"], "meta": None})
+        rows.append(
+            {"id": f"math500-{i}", "domain": "maths", "text": row["problem"], "gold": row["answer"], "meta": None}
+        )
     for i, row in enumerate(pq.read_table(SHARED / "kk-logic/3ppl/test.parquet").to_pylist()[:8]):
         meta = json.dumps({"puzzle": "knights-and-knaves", "people": row["names"]})
-        rows.append({"id": f"kk-{i}", "domain": "logic", "text": row["quiz"], "gold": row["solution_text"], "meta": meta})
+        rows.append(
+            {"id": f"kk-{i}", "domain": "logic", "text": row["quiz"], "gold": row["solution_text"], "meta": meta}
+        )
     findings = canaries.check(composed(), [row | {"language": "en"} for row in rows], "bare")
     assert [canaries.tell(f) for f in findings if f.sings] == []
     assert len(findings) >= 14 * 16 and sum(f.canary.gold for f in findings) == 16
@@ -142,7 +192,9 @@ def test_real_prompts_are_safe_and_their_golds_earn_full_marks():
 def test_a_gold_without_verdict_sings():
     row = BUILT_IN[0] | {"domain": "logic", "meta": "{}"}
     findings = canaries.check(composed(), [row], "bare")
-    assert all(f.sings.startswith("no verdict") for f in findings if f.canary.name in ("gold", "wrong-answer", "both-answers"))
+    assert all(
+        f.sings.startswith("no verdict") for f in findings if f.canary.name in ("gold", "wrong-answer", "both-answers")
+    )
 
 
 def test_general_prompts_are_held_to_their_form_where_a_model_has_a_part_in_the_sum():
@@ -184,7 +236,14 @@ def test_a_language_without_a_thought_is_not_asked_for():
 
 def test_code_attacks_take_the_shape_of_the_task():
     def row(tests):
-        return {"id": "x", "domain": "code", "text": "t", "gold": None, "solution": None, "meta": json.dumps({"tests": tests})}
+        return {
+            "id": "x",
+            "domain": "code",
+            "text": "t",
+            "gold": None,
+            "solution": None,
+            "meta": json.dumps({"tests": tests}),
+        }
 
     first, gives = code_canaries.ATTACKS["exit-zero"]
     stdio = code_canaries.program(row({"kind": "stdio", "cases": []}), first, gives)
@@ -205,12 +264,17 @@ def test_a_stage_with_code_prompts_looks_at_the_built_in_ones_too():
     own = code_canaries.PROMPTS[1] | {"id": "own", "solution": None}
     counts = canaries.require(composed(), [own], "bare")
     assert counts["prompts"] == 3 and counts["gold"] == 2
-    broken = own | {"meta": json.dumps({"language": "python", "tests": {"kind": "call", "entry": "double_all", "cases": []}})}
+    broken = own | {
+        "meta": json.dumps({"language": "python", "tests": {"kind": "call", "entry": "double_all", "cases": []}})
+    }
     with pytest.raises(canaries.CanaryError, match="no verdict"):  # without tests nothing can be decided
         canaries.require(composed(), [broken], "bare")
 
 
 def test_cpp_prompts_get_no_python():
-    row = code_canaries.PROMPTS[0] | {"meta": json.dumps({"language": "cpp", "tests": {"kind": "stdio", "cases": []}}), "solution": "int main() {}"}
+    row = code_canaries.PROMPTS[0] | {
+        "meta": json.dumps({"language": "cpp", "tests": {"kind": "stdio", "cases": []}}),
+        "solution": "int main() {}",
+    }
     pairs = code_canaries.responses(row, "a")
     assert not set(code_canaries.ATTACKS) & set(pairs) and "```cpp\nint main() {}\n```" in pairs["gold"]

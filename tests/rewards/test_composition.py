@@ -37,20 +37,28 @@ def test_a_number_is_a_weight_and_the_order_in_the_file_does_not_count():
 
 
 def test_a_gate_shuts_a_reward_off_without_full_marks_in_another():
-    gated = composed(accuracy={"wrong": -1, "well_formed": False, "only_with": ["format"]}, format=0.0, language={"only_with": ["accuracy"]})
+    gated = composed(
+        accuracy={"wrong": -1, "well_formed": False, "only_with": ["format"]},
+        format=0.0,
+        language={"only_with": ["accuracy"]},
+    )
     values, _ = sums(gated, [GOOD, WRONG, "\\boxed{33}"])
     assert values["accuracy"] == [1.0, -1.0, -1.0]  # the last one is right, and badly formed
     assert values["language"] == [1.0, 0.0, 0.0]  # by the verdict, before any gate
 
 
 def test_a_gate_looks_at_the_ungated_value():
-    chain = composed(accuracy={"well_formed": False, "only_with": ["format"]}, format=1.0, tag_count={"only_with": ["accuracy"]})
+    chain = composed(
+        accuracy={"well_formed": False, "only_with": ["format"]}, format=1.0, tag_count={"only_with": ["accuracy"]}
+    )
     values, _ = sums(chain, ["<think> a </think> \\boxed{33}"])
     assert values["accuracy"] == [0.0] and values["tag_count"] == [0.5]
 
 
 def test_none_stays_none_behind_a_gate():
-    values, totals = sums(composed(accuracy={"only_with": ["format"]}, format=1.0), ["Paris.", ""], domain=["qa"] * 2, gold=[None] * 2)
+    values, totals = sums(
+        composed(accuracy={"only_with": ["format"]}, format=1.0), ["Paris.", ""], domain=["qa"] * 2, gold=[None] * 2
+    )
     assert values == {"accuracy": [None, None], "format": [1.0, 0.0]} and totals == [1.0, 0.0]
 
 
@@ -112,7 +120,9 @@ def test_a_completion_without_verdict_gets_no_reward_at_all():
 def test_a_stage_stops_where_too_many_have_no_verdict():
     function, _ = composed(accuracy=1.0, format=0.1).functions()["accuracy"]
     texts = [GOOD, WRONG, BARE, GOOD + " "]
-    with pytest.raises(InfraError, match=r"4 of the last 4 completions .* 100.0% where rewards.max_infra_share allows 5.0%: .*puzzle"):
+    with pytest.raises(
+        InfraError, match=r"4 of the last 4 completions .* 100.0% where rewards.max_infra_share allows 5.0%: .*puzzle"
+    ):
         function(completions=texts, **columns(4, **FAULTY))
 
 

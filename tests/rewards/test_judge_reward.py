@@ -9,7 +9,13 @@ from tasks.rewards.registry import Rewards
 from tests.verification.served_judge import Server
 
 RIGHT = "<think> the sea </think> <answer>blue</answer>"
-TEXTS = [RIGHT, RIGHT.replace("blue", "red"), "blue", "<think> the sea <answer>blue</answer>", RIGHT + "<answer>blue</answer>"]
+TEXTS = [
+    RIGHT,
+    RIGHT.replace("blue", "red"),
+    "blue",
+    "<think> the sea <answer>blue</answer>",
+    RIGHT + "<answer>blue</answer>",
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,12 @@ def settings(server, **changes):
 
 def columns(texts, **changes):
     count = len(texts)
-    shared = {"prompts": ["What colour is the sea?"] * count, "completions": texts, "domain": ["open"] * count, "gold": ["blue"] * count}
+    shared = {
+        "prompts": ["What colour is the sea?"] * count,
+        "completions": texts,
+        "domain": ["open"] * count,
+        "gold": ["blue"] * count,
+    }
     return shared | changes
 
 
@@ -32,7 +43,10 @@ def test_only_a_well_formed_response_with_an_accepted_answer_is_right(server):
     reward = Judge(endpoint=settings(server))
     assert reward(**columns(TEXTS)) == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert Judge(endpoint=settings(server), wrong=-1)(**columns(TEXTS)) == [1.0, -1.0, -1.0, -1.0, -1.0]
-    assert all("the sea" not in asked["messages"][-1]["content"].replace("What colour is the sea?", "") for asked in server.asked)
+    assert all(
+        "the sea" not in asked["messages"][-1]["content"].replace("What colour is the sea?", "")
+        for asked in server.asked
+    )
 
 
 def test_it_decides_its_domains_and_rules_decide_theirs(server):
@@ -47,7 +61,9 @@ def test_it_decides_its_domains_and_rules_decide_theirs(server):
 def test_a_judge_that_fails_gives_no_reward_and_stops_the_stage(server):
     rewards = {"judge": {"endpoint": settings(server)}, "format": 1.0}
     function, _ = compose(Rewards.model_validate(rewards)).functions()["judge"]
-    with pytest.raises(InfraError, match=r"4 of the last 4 .*judge: .*HTTP 400: .*the context is too long.* \(4 times\)"):
+    with pytest.raises(
+        InfraError, match=r"4 of the last 4 .*judge: .*HTTP 400: .*the context is too long.* \(4 times\)"
+    ):
         function(**columns([RIGHT] * 4, gold=["blue [400]"] * 4))
 
 

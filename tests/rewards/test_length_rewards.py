@@ -46,7 +46,9 @@ def test_overlong_is_dapos_equation_as_trl_has_it():
     from trl.rewards import get_soft_overlong_punishment
 
     completion_ids = ids(*range(0, 140, 3))
-    ours = Overlong(max_tokens=100, buffer=20)(["q"] * len(completion_ids), ["a"] * len(completion_ids), completion_ids=completion_ids)
+    ours = Overlong(max_tokens=100, buffer=20)(
+        ["q"] * len(completion_ids), ["a"] * len(completion_ids), completion_ids=completion_ids
+    )
     assert ours == pytest.approx(get_soft_overlong_punishment(100, 20)(completion_ids))
     assert min(ours) == -1.0 and max(ours) == 0.0 and any(-1 < x < 0 for x in ours)
 

@@ -18,7 +18,9 @@ COLUMNS = {"domain": ["maths"], "gold": ["33"], "meta": ["{}"], "language": ["en
 
 
 def ask(reward, text, **changes):
-    return reward(prompts=["q"], completions=[text], completion_ids=[[1]], **COLUMNS | {k: [v] for k, v in changes.items()})[0]
+    return reward(
+        prompts=["q"], completions=[text], completion_ids=[[1]], **COLUMNS | {k: [v] for k, v in changes.items()}
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,13 @@ def test_code_and_instructions_need_the_think_block_but_no_answer_tag():
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [(GOOD, 1.0), ("<think>a</think>", 0.5), ("<think>a<answer>33</answer>", 0.75), ("33", 0.0), (GOOD + "</think>", 0.75)],
+    [
+        (GOOD, 1.0),
+        ("<think>a</think>", 0.5),
+        ("<think>a<answer>33</answer>", 0.75),
+        ("33", 0.0),
+        (GOOD + "</think>", 0.75),
+    ],
 )
 def test_tag_count(text, wanted):
     assert ask(tag_count, text) == wanted

@@ -31,11 +31,17 @@ def test_trls_own_trainer_takes_every_rule_reward(checkpoint, tmp_path, prompts)
     )  # fmt: skip
     before = torch.cat([w.detach().flatten().clone() for w in model.parameters()])
     trainer = GRPOTrainer(
-        model=model, reward_funcs=rewards, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer
+        model=model,
+        reward_funcs=rewards,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
     )
     trainer.train()
     log = next(entry for entry in trainer.state.log_history if "reward" in entry)
-    assert {k.split("/")[1] for k in log if k.startswith("rewards/") and k.endswith("/mean")} == {r.name for r in rewards}
+    assert {k.split("/")[1] for k in log if k.startswith("rewards/") and k.endswith("/mean")} == {
+        r.name for r in rewards
+    }
     assert all(log[f"rewards/{r.name}/mean"] == log[f"rewards/{r.name}/mean"] for r in rewards), "a mean is no number"
     assert not torch.equal(before, torch.cat([w.detach().flatten() for w in model.parameters()]))
     assert Accuracy().__name__ == "accuracy"

@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY = passive
 run: setup
 	.venv/bin/r1 run
 
-setup: .venv/.installed
+setup: .venv/.installed .venv/.sandbox
 
 test: setup
 	.venv/bin/python -m pytest
@@ -28,6 +28,17 @@ bench: setup
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --requirement requirements.lock
 	.venv/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+# bubblewrap, the sandbox of the code verifier: from the system's packages, tried once, where this user may; else says how.
+.venv/.sandbox: | .venv/.installed
+	@command -v bwrap >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then as=env; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=false; fi; \
+	  if command -v apt-get >/dev/null; then get="apt-get install -y -qq bubblewrap"; $$as timeout 90 apt-get update -qq; \
+	  elif command -v dnf >/dev/null; then get="dnf install -y -q bubblewrap"; \
+	  else get="apk add -q bubblewrap"; fi; \
+	  $$as timeout 180 $$get >/dev/null || \
+	  echo "domain code needs bubblewrap, which could not be installed; as root: $$get"; }
 	@touch $@
 
 lock: setup  # rewrites the pins of requirements.lock from .venv, below its header

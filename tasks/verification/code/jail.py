@@ -130,8 +130,8 @@ def memory_file(data: bytes) -> int:
 
 
 def _environment() -> dict:
-    # A fixed hash seed: the same program gets the same verdict. One thread: a pool of them would not fit the memory.
-    return {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/", "OPENBLAS_NUM_THREADS": "1"}
+    # A fixed hash seed: the same program gets the same verdict. One thread and one arena: more would not fit the memory.
+    return {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 def command(control: int, rules: int, writable: bool) -> list[str]:

@@ -172,7 +172,7 @@ def child(order: dict, fds: list[int], uid: int, filters: dict[str, bytes]) -> N
     if kind == "binary":
         os.set_inheritable(3, False)
         seccomp.install(filters["binary"])
-        os.execve(3, ["program"], {"LANG": "C.UTF-8"})
+        os.execve(3, ["program"], {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"})
     seccomp.install(filters["python"])
     os._exit(programs.run(kind))
 

@@ -35,11 +35,12 @@ GYM_CLASSES = {
         "another solution of the sum; the scorer of that day knew only the stored one",
     ),
     ("power_function", "ok", False): ("ours", "1.00e+0 is 1; the scorer of that day gave .01 to an equal number"),
-    ("fraction_simplification", "ok", False): ("ours", r"the right fraction in \\boxed{\\dfrac…} inside the tag"),
+    ("fraction_simplification", "ok", False): ("ours", r"the right fraction in \boxed{\dfrac…} inside the tag"),
     ("countdown", "wrong", True): (
         "ours",
         "it uses a number twice, or one that is not given; the scorer did not look then",
     ),
+    ("game_of_life_halting", "wrong", True): ("ours", "a wrong answer; to the scorer every text is right: bool(text)"),
     ("*", "two answers", True): (
         "undecidable",
         "the model answers, doubts, and answers again; we take no second answer",

@@ -52,14 +52,14 @@ def test_verdicts_in_order_and_the_summary(tmp_path):
         GOOD | {"completion": "2"},
         GOOD | {"completion": None},
         GOOD | {"gold": 2, "completion": "\\boxed{2}"},
-        GOOD | {"gold": "9", "completion": "<answer>9^{9^{9^{9}}}</answer>"},
+        GOOD | {"gold": "\\sqrt{2}", "completion": "<answer>1.41</answer>"},
         GOOD | {"completion": "<answer>\ud800\u2028\u4e2d</answer>"},
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text(jsonl(*rows).rstrip("\n"))  # the last line without an end
     code, out, err = r1("", str(file))
     assert [v["status"] for v in out[:6]] == ["ok", "ok", "wrong", "unparsable", "unparsable", "ok"]
-    assert out[6]["status"] in ("timeout", "wrong", "unparsable") and out[7]["status"] in ("wrong", "unparsable")
+    assert out[6]["status"] == "wrong" and out[7]["status"] in ("wrong", "unparsable")
     assert out[0] == {"id": "a", "status": "ok", "extracted": "2", "method": "maths/fast", "detail": ""} | {
         "verifier": out[1]["verifier"]
     }

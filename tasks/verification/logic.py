@@ -12,7 +12,7 @@ Two things stand between an answer and a scorer of reasoning-gym:
   `unparsable` and never reaches the scorer. A worker process is no sandbox.
 - Eight accept too much (`nan`, a prefix of the digits, any text at all): logic_second_opinions.py looks again.
 A scorer that raises on an answer, but gives full marks to its own gold, could not read the answer: `unparsable`.
-A few tasks (graph_color, rush_hour, propositional_logic) come without a gold: their scorers check any solution.
+A few tasks (graph_color, rush_hour, boxnet, propositional_logic) come without a gold: their scorers check any solution.
 """
 
 import functools

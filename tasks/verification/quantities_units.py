@@ -45,7 +45,7 @@ _TABLE = r"""
 + K            | kelvin kelvins                         | 1 | K
 + mol          | mole moles                             | 1 | mol
 + cd           | candela candelas                       | 1 | cd
-+ Hz hz        | hertz                                  | 1 | s-1
++ Hz           | hertz hz                                  | 1 | s-1
 + N            | newton newtons                         | 1 | kg m s-2
 + Pa           | pascal pascals                         | 1 | kg m-1 s-2
 + J            | joule joules                           | 1 | kg m2 s-2
@@ -73,6 +73,9 @@ _TABLE = r"""
 + Da           | dalton daltons                         | 1.66053906660e-27 | kg
 + pc           | parsec parsecs                         | 30856775814913673 | m
 + Wh           | watt-hour watt-hours                   | 3600 | kg m2 s-2
++ Nm           |                                        | 1 | kg m2 s-2
++ Ah           | ampere-hour ampere-hours amp-hours     | 3600 | A s
++ VA           |                                        | 1 | kg m2 s-3
 + G            | gauss                                  | 1e-4 | kg s-2 A-1
 + Ci           | curie curies                           | 37000000000 | s-1
 + rad          | radian radians                         | 1 |
@@ -99,10 +102,10 @@ _TABLE = r"""
   ly           | light-year light-years lightyear lightyears | 9460730472580800 | m
   ha           | hectare hectares                       | 10000 | m2
   cc           |                                        | 1e-6 | m3
-  atm          | atmosphere atmospheres                 | 101325 | kg m-1 s-2
+  atm          | atm atmosphere atmospheres                 | 101325 | kg m-1 s-2
   torr Torr    | torr                                   | 101325/760 | kg m-1 s-2
   mmHg         |                                        | 133.322387415 | kg m-1 s-2
-  psi          |                                        | 6894.757293168361 | kg m-1 s-2
+  psi          | psi                                    | 6894.757293168361 | kg m-1 s-2
   dyn          | dyne dynes                             | 1e-5 | kg m s-2
   erg          | erg ergs                               | 1e-7 | kg m2 s-2
   BTU Btu      |                                        | 1055.05585262 | kg m2 s-2
@@ -119,7 +122,7 @@ _TABLE = r"""
   lbf          | pound-force                            | 4.4482216152605 | kg m s-2
   oz           | ounce ounces                           | 0.028349523125 | kg
   slug slugs   | slug slugs                             | 14.593902937206 | kg
-  mph          |                                        | 0.44704 | m s-1
+  mph          | mph                                    | 0.44704 | m s-1
   kph kmh      |                                        | 1/3.6 | m s-1
   kn kt        | knot knots                             | 1852/3600 | m s-1
   °C degC      | celsius centigrade                     | 1 | K | 273.15

@@ -225,9 +225,8 @@ def test_what_reasoning_gyms_scorers_let_pass_is_looked_at_again(task, entry, ri
 
 
 def test_grids_survive_json():
-    for task in ("arc_agi", "rearc"):
-        prompt = gym(task)
-        assert logic.work(logic.gold_problem(prompt)[1])[0] == "ok"
+    prompt = gym("arc_agi")  # rearc shares the code, and takes seconds to generate
+    assert logic.work(logic.gold_problem(prompt)[1])[0] == "ok"
 
 
 def test_a_scorer_that_cannot_read_an_answer_blames_the_answer_and_one_that_fails_on_its_gold_is_ours(monkeypatch):

@@ -207,8 +207,13 @@ def hanging(rest: list[Item], processes: int, repetitions: int) -> None:
     for i, pair in reversed(list(enumerate(bad))):
         mixed.insert(i * every, (pair, True))
     alone = statistics.median(_finished([(pair, False) for pair in rest], processes)[0] for _ in range(repetitions))
+    one = statistics.median(_finished([(pair, False) for pair in rest], 1)[0] for _ in range(repetitions))
     seconds, replies = _finished(mixed, processes)
     hung = [(name, decided(reply), reply["seconds"]) for name, reply in zip(HANGING, replies)]
+    print(
+        f"\n{len(rest)} items: {len(rest) / one:,.0f}/s on 1 process, {len(rest) / alone:,.0f}/s on {processes}", end=""
+    )
+    print(f" (ratio {one / alone:.2f})")
     print(f"\nhang corpus: {len(bad)} answers spread among {len(rest)} others, {processes} processes")
     print(
         f"  {dict(Counter(d[0] for _, d, _ in hung))}; at most {limits.first_seconds + limits.cpu_seconds:g} CPU-s each"

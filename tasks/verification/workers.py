@@ -119,6 +119,7 @@ class Worker:
         self.closed = False
         self.channel: socket.socket | None = None
         self.pid, self.done = 0, 0
+        self.began = 0.0  # when the last job was handed over: starting a worker is not the job's time
         self.loaded: frozenset[str] = frozenset()
         self.buffer = b""
 
@@ -156,6 +157,7 @@ class Worker:
         limits = self.limits
         request = {"module": module, "cpu_seconds": cpu_seconds, "job": job}
         self.done += 1
+        self.began = time.monotonic()
         try:
             self.channel.settimeout(limits.wall_seconds)
             self.channel.sendall(json.dumps(request).encode() + b"\n")
@@ -237,13 +239,14 @@ class Pool:
     def _run(self, future: Future, module: str, job: dict, seconds: float = 0.0) -> None:
         if not self._begins(future):
             return
-        start, again = time.monotonic(), seconds > 0
+        again, worker = seconds > 0, self._worker()
+        worker.began = time.monotonic()
         try:
             hurry = not again and self.limits.first_seconds < self.limits.cpu_seconds
-            reply = self._worker().ask(module, job, self.limits.first_seconds if hurry else None)
+            reply = worker.ask(module, job, self.limits.first_seconds if hurry else None)
         except Exception as error:  # ours; the batch goes on
             reply, hurry = {"error": f"{type(error).__name__}: {error}"[:300]}, False
-        seconds += time.monotonic() - start
+        seconds += time.monotonic() - worker.began
         if hurry and reply.pop("spent", False) and not self.closed:
             self.on_processes.submit(self._run, future, module, job, seconds)
         else:

@@ -23,6 +23,7 @@ from operator import *
 from random import *
 from string import *
 from typing import *
+from builtins import *
 """
 LEETCODE = (
     LEETCODE_IMPORTS
@@ -152,8 +153,9 @@ def _samples(row: dict) -> dict | None:
     text = row["question_content"]
     cases = []
     for match in re.finditer(r"Sample Input (\d+)\n\n(.*?)\n\nSample Output \1\n\n(.*?)(?:\n\n|\Z)", text, re.DOTALL):
-        cases.append({"input": match[2] + "\n", "output": match[3] + "\n"})
-    return {"tests": {"kind": "stdio", "cases": cases}} if cases else None
+        output = "" if match[3].startswith("\n") else match[3]  # an empty output, and a remark below it
+        cases.append({"input": match[2] + "\n", "output": output + "\n"})
+    return {"tests": {"kind": "stdio", "cases": cases}} if any(c["output"].strip() for c in cases) else None
 
 
 def _leetcode_examples(row: dict) -> dict | None:

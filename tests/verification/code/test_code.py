@@ -139,6 +139,7 @@ def test_a_bad_row_names_itself_and_the_key(meta, word):
     [
         ("print(sum(map(int, input().split())))", "ok", "2 cases"),
         ("import threading\nthreading.Thread(target=lambda: print(sum(map(int, input().split())))).start()", "ok", ""),
+        ("print(sum(map(int, input().split()))); exit()", "ok", ""),
         ("import sys\nprint(sum(map(int, open(0).read().split()))); sys.exit()", "ok", ""),
         ("if __name__ == '__main__': print(sum(map(int, input().split())))", "ok", ""),
         ("print(3)", "wrong", "case 2"),

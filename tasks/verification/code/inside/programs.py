@@ -19,6 +19,7 @@ def prepare(libraries: str) -> None:
     """Loads what nearly every program imports, once for all."""
     import bisect, collections, functools, heapq, itertools, json, math, operator, re, string, threading, traceback, typing  # noqa: E401, F401
 
+    builtins.exit = builtins.quit = sys.exit  # as an interpreter with `site` has them
     here = os.path.dirname(__file__)
     sys.path[:] = [p for p in sys.path if p not in ("", here)] + ([libraries] if libraries else [])
 

@@ -47,10 +47,10 @@ def final_answer(text: str, multiline: bool = False) -> str:
     if len(answer) > MAX_ANSWER_CHARS:
         raise NoAnswer(f"the answer has {len(answer)} characters, more than {MAX_ANSWER_CHARS}")
     if "\n" in answer and not multiline and "\\begin" not in answer:
-        lines = [line for line in answer.splitlines() if line.strip()]
+        lines = [line for line in answer.splitlines() if normalise(line)]  # a line of `\[` says nothing
         if len({normalise(line) for line in lines}) > 1:
             raise NoAnswer(f"the answer has {len(lines)} lines that differ")
-        answer = lines[-1].strip()
+        answer = lines[-1].strip() if lines else ""
     return answer
 
 

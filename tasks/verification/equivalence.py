@@ -24,7 +24,7 @@ from tasks.verification.maths_units import compound, measure
 from tasks.verification.maths_values import value
 
 OK: Opinion = ("ok", "maths/structure", "")
-_SPELT = re.compile(r"[A-Za-z](?:\s*(?:,|-|>)?\s*[A-Za-z])+")
+_SPELT = re.compile(r"[A-Za-z](?:[\s,>-]*[A-Za-z])+")
 MAX_TRIES = 12  # elements of a set that are matched in any order by more than their normal forms
 _CLOCK_LIKE = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 

@@ -4,7 +4,7 @@
 integer. Everything else is a job for `work`, which may run away and so belongs into a process that can be killed.
 """
 
-from tasks.verification.answers import NoAnswer, fast, final_answer
+from tasks.verification.answers import MAX_ANSWER_CHARS, NoAnswer, boxed, fast, final_answer
 from tasks.verification.maths_normalise import integer, normalise
 from tasks.verification.maths_text import non_answer
 from tasks.verification.verdict import Decided, VerificationError
@@ -21,8 +21,15 @@ def start(prompt: dict, text: str | None) -> tuple[str | None, Decided | None, d
         raise VerificationError(
             f"prompt {prompt.get('id')} of domain 'maths' has no gold: leave it out, or give the answer in `gold`"
         )
+    gold = unboxed(gold)
     extracted, decision = quick(gold, text or "")
     return extracted, decision, None if decision else job(gold, extracted)
+
+
+def unboxed(gold: str) -> str:
+    r"""A gold without the sentence around its `\boxed{}`, as some data sets publish them."""
+    boxes = boxed(gold) if "boxed" in gold else []
+    return boxes[-1] if boxes else gold
 
 
 def quick(gold: str, text: str) -> tuple[str | None, Decided | None]:
@@ -51,11 +58,18 @@ def work(job: dict) -> Decided | dict:
     return compare(job["gold"], job["answer"])
 
 
+def warm() -> None:
+    """Fills the caches of the libraries (the parser's tables take 0.3 s), so that no job is charged for them."""
+    work(job("|x| < 2", "|x| < 3"))
+
+
 def gold_problem(prompt: dict) -> tuple[str | None, dict | None]:
     """(what is wrong with the row's gold or None, a job that says more or None)."""
-    gold = (prompt.get("gold") or "").strip()
+    gold = unboxed((prompt.get("gold") or "").strip())
     if not gold:
         return "empty", None
+    if len(gold) > MAX_ANSWER_CHARS:
+        return f"longer than any answer may be ({MAX_ANSWER_CHARS} characters)", None
     if non_answer(gold):
         return f"{gold[:40]!r} stands for no answer", None
     if integer(normalise(gold)) is not None:

@@ -34,6 +34,7 @@ _BASES = {
 }
 _INTEGERS = frozenset("knmjNMK")  # letters that stand for integers by custom
 _DOTS = re.compile(r"\\[lcv]?dots|\.\.\.")
+_LIMIT = re.compile(r"\\(?:lim|sum|prod|int)(?![a-z])")
 _HEDGED = re.compile(r"\\text\s*\{[^{}]*\b(?:or|and|not|any|but|maybe)\b", re.IGNORECASE)
 _CALL = re.compile(r"\\?[A-Za-z]+'?(?:_\w|_\{\w+\})?\([^()]*\)")
 
@@ -110,6 +111,8 @@ def _expressions(gold: str, answer: str) -> Opinion:
         return said(same(a, value(normalise(number))), "maths/sentence", "another number")
     if b is None and (_HEDGED.search(answer) or _DOTS.search(answer)):
         return "unparsable", "maths/text", "the answer holds more than one statement"
+    if (r"\infty" in answer) > (r"\infty" in gold) and not _LIMIT.search(answer):
+        return "wrong", "maths/values", "infinite"
     if a is None or b is None:
         return library.compare(gold, answer)
     if not letters(gold) | letters(answer):

@@ -88,12 +88,15 @@ def compare(gold: str, answer: str, doubt: bool = True) -> tuple[str, str, str]:
 
 def contradiction(gold, answer) -> str | None:
     """Why two expressions that math-verify calls equal are not, or None."""
-    from sympy import Eq, preorder_traversal
+    from sympy import Eq, Integral, Limit, Product, Sum, nan, oo, preorder_traversal, zoo
 
     if hasattr(answer, "free_symbols"):
         for part in preorder_traversal(answer):
             if isinstance(part, Eq) and not part.free_symbols and _differ(part.lhs, part.rhs):
                 return f"the answer holds a false equation: {part.lhs} = {part.rhs}"
+    if hasattr(answer, "has") and answer.has(oo, zoo, nan) and not (hasattr(gold, "has") and gold.has(oo, zoo, nan)):
+        if not answer.has(Sum, Product, Integral, Limit):
+            return "the answer is not finite"
     return _truth(gold, answer) or _contradiction(_value(gold), _value(answer))
 
 

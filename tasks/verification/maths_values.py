@@ -42,7 +42,7 @@ def value(text: str, point: str = "mixed0"):
         text = f"{match[1]}{match[2]}\\frac{{{match[3]}}}{{{match[4]}}}"
     try:
         return Reader(text, point).whole()
-    except (Unclear, ZeroDivisionError, OverflowError, ValueError, ArithmeticError):
+    except (Unclear, ZeroDivisionError, OverflowError, ValueError, ArithmeticError, RecursionError):
         return None
 
 
@@ -52,7 +52,7 @@ def letters(text: str) -> frozenset[str]:
     reader = Reader(text, "mixed0")
     try:
         reader.whole()
-    except (Unclear, ArithmeticError, ValueError):
+    except (Unclear, ArithmeticError, ValueError, RecursionError):
         return frozenset()
     return frozenset(reader.letters)
 

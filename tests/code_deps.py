@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+# A registry that loads its members by name: what imports it depends on the whole folder, programs in the jail included.
+REGISTRIES = {"tasks/verification/verify.py": "tasks/verification"}
 RUNNERS = ("flows/__init__.py", "flows/orchestration/")  # what runs a stage decides nothing about its content
 
 
@@ -73,7 +75,11 @@ def closure(start: Path, root: Path = ROOT) -> list[str]:
                 seen.add(other)
                 todo.append(other)
     own = start.relative_to(root).as_posix()
-    return [own, *sorted(f.relative_to(root).as_posix() for f in seen - {start})]
+    found = {f.relative_to(root).as_posix() for f in seen - {start}}
+    for registry, folder in REGISTRIES.items():
+        if registry in found:
+            found = {f for f in found if not f.startswith(f"{folder}/")} | {folder}
+    return [own, *sorted(found)]
 
 
 def wanted(name: str, deps: list[str], root: Path = ROOT) -> list[str]:

@@ -115,6 +115,38 @@ def test_closure_follows_local_imports_data_files_and_skips_the_runners(tmp_path
     assert found == ["flows/a.py", "tasks/rows.py", "tasks/x/deep.py", "tasks/x/query.sql"]
 
 
+def test_what_imports_a_registry_depends_on_its_whole_folder(tmp_path):
+    for path, text in {
+        "flows/a.py": "from tasks.verification.verify import verify\nfrom tasks import rows\n",
+        "flows/b.py": "from tasks.verification.judge import judge\n",
+        "tasks/rows.py": "X = 1\n",
+        "tasks/verification/verify.py": "DOMAINS = {'maths': 'tasks.verification.maths'}\n",
+        "tasks/verification/maths.py": "from tasks import rows\n",
+        "tasks/verification/judge.py": "Y = 1\n",
+        "tasks/verification/jail/runs_inside.py": "Z = 1\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert code_deps.closure(tmp_path / "flows/a.py", tmp_path) == ["flows/a.py", "tasks/rows.py", "tasks/verification"]
+    assert code_deps.closure(tmp_path / "flows/b.py", tmp_path) == ["flows/b.py", "tasks/verification/judge.py"]
+
+
+def test_the_version_of_a_folder_of_code_is_that_of_its_files(tmp_path):
+    from types import SimpleNamespace
+
+    from flows.orchestration.publish import code_version
+
+    folder = tmp_path / "tasks/verification"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "maths.py").write_text("X = 1\n")
+    node = SimpleNamespace(code=("tasks/verification",))
+    before = code_version(tmp_path, node)
+    (folder / "__pycache__/maths.pyc").write_bytes(b"compiled")
+    assert code_version(tmp_path, node) == before
+    (folder / "maths.py").write_text("X = 2\n")
+    assert code_version(tmp_path, node) != before
+
+
 def test_rewriting_code_deps_keeps_data_comments_and_quotes(tmp_path):
     (tmp_path / "flows").mkdir()
     (tmp_path / "tasks").mkdir()

@@ -18,11 +18,18 @@ _DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large
 
 
 def code_version(root: Path, node: Node) -> str:
-    """Hash of every code file the stage declares."""
+    """Hash of every code file the stage declares, those in declared folders included."""
     digest = hashlib.sha256()
-    for path in sorted(node.code):
-        digest.update(f"{path}\0{hashlib.sha256((root / path).read_bytes()).hexdigest()}\n".encode())
+    for path in sorted({file for declared in node.code for file in _code_files(root / declared)}):
+        name = path.relative_to(root).as_posix()
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _code_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]  # as .dvcignore has it
 
 
 def fingerprint(root: Path, node: Node, params: dict, code: str) -> str:

@@ -30,7 +30,7 @@ REPAIRS = 10  # bug-fixing prompts made from each set
 
 
 def lines(path: Path) -> list[dict]:
-    with (gzip.open(path, "rt") if path.suffix == ".gz" else open(path)) as file:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as file:
         return [json.loads(line) for line in file]
 
 
@@ -43,7 +43,9 @@ def read(data: Path) -> dict[str, list[dict]]:
         "mbpp_plus": lines(data / "mbpp-plus" / "MbppPlus-v0.1.0.jsonl"),
         "leetcode": [row for path in leetcode for row in json.loads(path.read_text())],
         "code_contests": json.loads((data / "code-contests-test" / "code_contests.json").read_text()),
-        "codeforces": json.loads((data / "codeforces" / "rllm" / "data" / "test" / "code" / "codeforces.json").read_text()),
+        "codeforces": json.loads(
+            (data / "codeforces" / "rllm" / "data" / "test" / "code" / "codeforces.json").read_text()
+        ),
         "livecodebench": json.loads(next((data / "livecodebench-submissions").glob("*/*.json")).read_text()),
     }
 
@@ -106,7 +108,9 @@ def livecodebench_jobs(rows: list[dict]) -> list[tuple]:
         passed = row["graded_list"][0]
         for meta, program, error in sets.livecodebench(row):
             if error is not None:
-                jobs.append((row["question_id"], f"failed: {error.partition(' at ')[0].lower()}", "wrong", meta, program))
+                jobs.append(
+                    (row["question_id"], f"failed: {error.partition(' at ')[0].lower()}", "wrong", meta, program)
+                )
             elif passed:
                 jobs.append((row["question_id"], "passed, examples", "ok", meta, program))
             else:

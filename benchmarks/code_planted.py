@@ -1,6 +1,8 @@
-"""Programs that must not pass, made from a solution or from the expected outputs; code_agreement.py and the tests use them.
+"""Programs that must not pass, made from a solution or from the expected outputs; code_agreement.py and the tests
+use them.
 
-Functions: `functional(solution, entry)`. Programs on standard input: `standard_io(cases)`, made from the cases, since the
+Functions: `functional(solution, entry)`. Programs on standard input: `standard_io(cases)`, made from the cases,
+since the
 sets that have tests of that kind come without solutions: the program that passes is a table of the answers.
 """
 
@@ -103,7 +105,9 @@ def standard_io(cases: list[dict]) -> tuple[str, dict[str, str]]:
     right = f"{head}{read}sys.stdout.write(answer)\n"
     wrong = {
         "nothing": "pass\n",
-        "echo": "import sys\nsys.stdout.write(sys.stdin.read())\n" if any(i != o for i, o in table.items()) else "pass\n",
+        "echo": "import sys\nsys.stdout.write(sys.stdin.read())\n"
+        if any(i != o for i, o in table.items())
+        else "pass\n",
         "trailing junk": f"{head}{read}print(answer.rstrip())\nprint('junk')\n",
         "last line missing": f"{head}{read}print('\\n'.join(answer.strip().split('\\n')[:-1]))\n",
         "answer twice": f"{head}{read}print(answer.strip() + '\\n' + answer.strip())\n",

@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/code_throughput.py [--submissions N] [--rounds R]
 
 The same programs, two cases each (sums of two numbers, by standard input and by calls), on the same cores:
-- plain: `python program < input`, one process for each case, as many side by side as there are cores; no limits, no jail;
+- plain: `python program < input`, one process for each case, as many side by side as there are cores; no limits, no
+jail;
 - ours: this verifier, from response to verdict.
 Rounds alternate and medians are printed.
 """
@@ -28,7 +29,11 @@ CASES = [("1 2", "3"), ("20 22", "42")]
 PROGRAM = "a, b = map(int, input().split())\nprint(a + b)  # {n}\n"
 FUNCTION = "def f(a, b):\n    return a + b  # {n}\n"
 STDIO = {"kind": "stdio", "cases": [{"input": i, "output": o} for i, o in CASES]}
-CALL = {"kind": "call", "entry": "f", "cases": [{"args": list(map(int, i.split())), "expected": int(o)} for i, o in CASES]}
+CALL = {
+    "kind": "call",
+    "entry": "f",
+    "cases": [{"args": list(map(int, i.split())), "expected": int(o)} for i, o in CASES],
+}
 ASSERTS = {"kind": "asserts", "code": "assert f(1, 2) == 3\nassert f(20, 22) == 42\n"}
 
 

@@ -1,4 +1,5 @@
-"""Is this the expected output? Runs in the parent, on data of any kind, and never loops longer than what is expected."""
+"""Is this the expected output? Runs in the parent, on data of any kind, and never loops longer than what is
+expected."""
 
 import math
 
@@ -6,8 +7,10 @@ import math
 def differing_line(expected: str, actual: str, tolerance: float | None = None) -> str | None:
     """None where the outputs agree, else where they do not.
 
-    Agreement: as many lines, and each the same, spaces at both ends of a line and empty lines at both ends of the output
-    left out. With a tolerance, words that are both numbers may differ by it (absolute, or relative to the expected one).
+    Agreement: as many lines, and each the same, spaces at both ends of a line and empty lines at both ends of the
+    output
+    left out. With a tolerance, words that are both numbers may differ by it (absolute, or relative to the expected
+    one).
     """
     want, got = expected.strip().split("\n"), actual.strip().split("\n")
     for i, (a, b) in enumerate(zip(want, got)):
@@ -41,7 +44,8 @@ def close(expected: float, actual: float, tolerance: float) -> bool:
 def differing_value(expected, actual, tolerance: float | None = None, where: str = "the result") -> str | None:
     """None where a returned value is the expected JSON value, else where it is not.
 
-    A tuple counts as a list, a dict's keys as JSON writes them; numbers are equal as in Python (1, 1.0 and True). What JSON
+    A tuple counts as a list, a dict's keys as JSON writes them; numbers are equal as in Python (1, 1.0 and True).
+    What JSON
     does not have (a set, an object) equals nothing. Only plain data gets here, so no `__eq__` of a program's runs.
     """
     if isinstance(expected, list):

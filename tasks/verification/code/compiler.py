@@ -29,7 +29,9 @@ def require() -> None:
 def compiler() -> str:
     path = shutil.which("g++", path="/usr/bin:/usr/local/bin:/bin")
     if path is None:
-        raise SandboxMissing("C++ programs need g++ below /usr: apt-get install g++, dnf install gcc-c++ or apk add g++")
+        raise SandboxMissing(
+            "C++ programs need g++ below /usr: apt-get install g++, dnf install gcc-c++ or apk add g++"
+        )
     return path
 
 

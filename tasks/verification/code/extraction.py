@@ -2,7 +2,8 @@
 
 1. Only the summary counts: what follows the last `</think>`. A think block that never closes has no summary.
 2. A fenced block opens with a line of three or more backticks or tildes (indented or not) and the tag of its language,
-   and closes with a line of at least as many of the same and nothing else. A block that never closes is cut off: no block.
+   and closes with a line of at least as many of the same and nothing else. A block that never closes is cut off: no
+   block.
 3. The last block tagged with the prompt's language is the program; without one, the last block without a tag. Blocks
    tagged otherwise (`text`, `bash`, another language) are never the program, and neither is text outside a block.
 """

@@ -128,10 +128,17 @@ def memory_file(data: bytes) -> int:
     return fd
 
 
-
 def _environment() -> dict:
-    # A fixed hash seed: the same program gets the same verdict. One thread and one arena: more would not fit the memory.
-    return {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    # A fixed hash seed: the same program gets the same verdict. One thread and one arena: more would not fit the
+    # memory.
+    return {
+        "PYTHONHASHSEED": "0",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
+    }
 
 
 def command(control: int, rules: int, writable: bool) -> list[str]:
@@ -152,7 +159,9 @@ def command(control: int, rules: int, writable: bool) -> list[str]:
         argv += ["--perms", "1777", "--size", str(COMPILER_SPACE), "--tmpfs", "/tmp"]
     for prefix in sorted({sys.base_prefix, sys.base_exec_prefix, str(Path(_interpreter()).parent.parent)}):
         if not _below(prefix, "/usr"):
-            for parent in reversed(Path(prefix).parents[:-1]):  # made by a bind, they would be closed to the dropped uid
+            for parent in reversed(
+                Path(prefix).parents[:-1]
+            ):  # made by a bind, they would be closed to the dropped uid
                 argv += ["--dir", str(parent)]
             argv += ["--ro-bind", prefix, prefix]
     argv += ["--dir", "/dev", "--dir", "/libraries"]

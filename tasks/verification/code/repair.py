@@ -1,6 +1,7 @@
 """Bug-fixing prompts: a program that fails its hidden tests, to be repaired; the same tests judge the repair.
 
-The failing programs are mutants of a solution: one operator, constant or condition changed. A mutant is shown only after
+The failing programs are mutants of a solution: one operator, constant or condition changed. A mutant is shown only
+after
 the tests have rejected it, so handing back the program as it was is wrong.
 """
 

@@ -1,4 +1,5 @@
-"""Programs against hidden tests: each kind of test, from the parent's side. Outputs are compared here, never in a jail."""
+"""Programs against hidden tests: each kind of test, from the parent's side. Outputs are compared here, never in a
+jail."""
 
 import contextlib
 import json
@@ -43,7 +44,8 @@ def _ended(report: dict, task: Task, where: str, error: str = "") -> Decided | N
     return None
 
 
-# -- programs by standard input and output -------------------------------------------------------------------------------
+# -- programs by standard input and output
+# -------------------------------------------------------------------------------
 
 
 def _stdio(task: Task, program: str, jails: Pool) -> Decided:
@@ -124,7 +126,8 @@ def _drain(jail: Jail, out_fd: int, error_fd: int, seconds: float) -> tuple[byte
     return b"".join(parts), error
 
 
-# -- functions ------------------------------------------------------------------------------------------------------------
+# -- functions
+# ------------------------------------------------------------------------------------------------------------
 
 
 class _TooMuch(Exception):

@@ -60,7 +60,9 @@ def _parse(meta: dict) -> Task:
     if language not in TAGS:
         raise ValueError(f"meta.language is {language!r}, none of {', '.join(TAGS)}")
     if not isinstance(tests, dict) or tests.get("kind") not in _KINDS:
-        raise ValueError(f"meta.tests.kind must be one of {', '.join(_KINDS)}: without hidden tests nothing can be verified")
+        raise ValueError(
+            f"meta.tests.kind must be one of {', '.join(_KINDS)}: without hidden tests nothing can be verified"
+        )
     kind = tests["kind"]
     if unknown := sorted(set(tests) - _KINDS[kind]):
         raise ValueError(f"meta.tests of kind {kind} has unknown keys {', '.join(unknown)}")

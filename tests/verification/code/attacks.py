@@ -1,6 +1,7 @@
 """Attacks on the code sandbox: small programs, each with the verdicts that mean it was contained.
 
-A probe tries one forbidden thing, prints "refused" where that fails and "escaped" where it works; its hidden test expects
+A probe tries one forbidden thing, prints "refused" where that fails and "escaped" where it works; its hidden test
+expects
 "refused", so `ok` is containment. The others must not be `ok` at all: the verdicts they may get are listed.
 """
 
@@ -170,14 +171,20 @@ PROGRAMS = {
         STOPPED,
         "import threading\ndef f():\n  while True: pass\nfor _ in range(8): threading.Thread(target=f, daemon=True).start()\nf()",
     ),
-    "a thread that stays": (STOPPED, "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start()"),
+    "a thread that stays": (
+        STOPPED,
+        "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start()",
+    ),
     "full pipe to itself": (STOPPED, "import os; r, w = os.pipe()\nos.write(w, b'x' * 10**7)"),
     "list without end": (WRONG, "x = []\nwhile True: x.append(' ' * 10**6)"),
     "one large object": (WRONG, "x = bytearray(1 << 36)"),
     "anonymous maps": (WRONG, "import mmap\nx = [mmap.mmap(-1, 1 << 28) for _ in range(100)]"),
     "decompression bomb": (WRONG, "import zlib; x = zlib.decompress(zlib.compress(bytes(1 << 29))) * 4"),
     "endless recursion": (WRONG, "def f(): f()\nf()"),
-    "recursion in C": (WRONG | STOPPED, "import sys; sys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nprint(x)"),
+    "recursion in C": (
+        WRONG | STOPPED,
+        "import sys; sys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nprint(x)",
+    ),
     "deep source": (WRONG, "x = " + "(" * 5000 + ")" * 5000),
     "output flood": (WRONG, "import sys\nwhile True: sys.stdout.write('x' * 10**6)"),
     "lines without end": (WRONG, "import sys\nwhile True: sys.stdout.write('refused\\n' * 10**5)"),
@@ -198,7 +205,7 @@ PROGRAMS = {
     "terminal tricks": (WRONG, "print('escaped\\rrefused')"),
     "a forged report": (
         WRONG,
-        "import os\nfor fd in range(64):\n  try: os.write(fd, b'{\"exit\": 0, \"cpu\": 0}')\n  except OSError: pass",
+        'import os\nfor fd in range(64):\n  try: os.write(fd, b\'{"exit": 0, "cpu": 0}\')\n  except OSError: pass',
     ),
     "walks the frames": (
         WRONG,
@@ -229,18 +236,21 @@ FUNCTIONS = {
     "StopIteration": "def f(x): raise StopIteration",
     "an exception that lies": "class AssertionError(Exception):\n  def __str__(s): raise s\ndef f(x): raise AssertionError",
     "patched builtins": "import builtins\nbuiltins.len = builtins.all = builtins.isinstance = lambda *a: True\nbuiltins.AssertionError = None\ndef f(x): return 1",
-    "patched json": "import json\njson.dumps = lambda *a, **k: '{\"passed\": true, \"asserts\": 2, \"calls\": 2, \"asked\": 2}'\njson.loads = None\ndef f(x): return 1",
+    "patched json": 'import json\njson.dumps = lambda *a, **k: \'{"passed": true, "asserts": 2, "calls": 2, "asked": 2}\'\njson.loads = None\ndef f(x): return 1',
     "patched codec": "import wire\nwire.Codec.write = lambda s, v: {'top': True, 'table': []}\ndef f(x): return 1",
     "patched runner": "import sys\nsys.modules['programs']._serve = lambda *a: [4, 'a']\ndef f(x): return 1",
-    "a reply of its own": _WIRE + "def f(x):\n  say({'passed': True, 'asserts': 2, 'calls': 2, 'asked': 2}); os._exit(0)",
-    "replies ahead of time": _WIRE + "for _ in range(9): say({'value': {'top': True, 'table': []}})\ndef f(x): return 1",
+    "a reply of its own": _WIRE
+    + "def f(x):\n  say({'passed': True, 'asserts': 2, 'calls': 2, 'asked': 2}); os._exit(0)",
+    "replies ahead of time": _WIRE
+    + "for _ in range(9): say({'value': {'top': True, 'table': []}})\ndef f(x): return 1",
     "a limit of its own": _WIRE + "def f(x):\n  say({'limit': 'cpu', 'error': 'sandbox', 'infra': 1}); os._exit(0)",
     "no JSON": _WIRE + "def f(x):\n  say('}{')",
     "JSON of another kind": _WIRE + "def f(x):\n  say([1]); say('null')",
     "NaN": "def f(x): return [float('nan'), 'a']",
     "deep JSON": _WIRE + "def f(x):\n  say('[' * 10**6)",
     "deep value": _WIRE + "def f(x):\n  say('{\"value\":' + '[' * 10**5 + ']' * 10**5 + '}')",
-    "a number of a million digits": _WIRE + "def f(x):\n  say('{\"value\": {\"table\": [], \"top\": ' + '9' * 10**6 + '}}')",
+    "a number of a million digits": _WIRE
+    + "def f(x):\n  say('{\"value\": {\"table\": [], \"top\": ' + '9' * 10**6 + '}}')",
     "a value that doubles": "def f(x):\n  v = [1]\n  for _ in range(200): v = [v, v]\n  return v",
     "a value in itself": "def f(x):\n  v = []; v += [v, v]\n  return v",
     "a row out of range": _WIRE + "def f(x):\n  say({'value': {'table': [['list', [[7]]]], 'top': [0]}})",
@@ -261,11 +271,23 @@ FUNCTION_STATUSES = {"wrong", "timeout"}
 
 # C++ on standard input; the hidden test expects "refused"
 CPP = {
-    "fork": (REFUSED, '#include <cstdio>\n#include <unistd.h>\nint main(){ puts(fork() < 0 ? "refused" : "escaped"); }'),
-    "shell": (REFUSED, '#include <cstdio>\n#include <cstdlib>\nint main(){ puts(system("true") == 0 ? "escaped" : "refused"); }'),
-    "file": (REFUSED, '#include <cstdio>\nint main(){ puts(fopen("/tmp/x", "w") || fopen("/etc/passwd", "r") ? "escaped" : "refused"); }'),
+    "fork": (
+        REFUSED,
+        '#include <cstdio>\n#include <unistd.h>\nint main(){ puts(fork() < 0 ? "refused" : "escaped"); }',
+    ),
+    "shell": (
+        REFUSED,
+        '#include <cstdio>\n#include <cstdlib>\nint main(){ puts(system("true") == 0 ? "escaped" : "refused"); }',
+    ),
+    "file": (
+        REFUSED,
+        '#include <cstdio>\nint main(){ puts(fopen("/tmp/x", "w") || fopen("/etc/passwd", "r") ? "escaped" : "refused"); }',
+    ),
     "endless loop": (STOPPED, "int main(){ for (volatile int i = 0;; ++i) ; }"),
-    "memory": (WRONG, "#include <cstdlib>\n#include <cstring>\nint main(){ for (;;) memset(malloc(1 << 24), 1, 1 << 24); }"),
+    "memory": (
+        WRONG,
+        "#include <cstdlib>\n#include <cstring>\nint main(){ for (;;) memset(malloc(1 << 24), 1, 1 << 24); }",
+    ),
     "no C++": (WRONG, "int main( {"),
     "a file of the machine": (WRONG, '#include "/etc/passwd"\nint main(){}'),
     "an endless file": (WRONG, '#include "/dev/zero"\nint main(){}'),

@@ -1,4 +1,5 @@
-"""Runs the attacks as whoever starts it and prints one JSON object: {label: [status, detail, seconds]}, and the survivors.
+"""Runs the attacks as whoever starts it and prints one JSON object: {label: [status, detail, seconds]}, and the
+survivors.
 
 A script of its own, so that a test run by root can also start it as an ordinary user.
 """
@@ -27,7 +28,9 @@ def jobs() -> dict[str, tuple[dict, str]]:
     found = {f"probe: {name}": (stdio, attacks.probe(body)) for name, body in attacks.PROBES.items()}
     found |= {f"program: {name}": (stdio, program) for name, (_, program) in attacks.PROGRAMS.items()}
     found |= {f"called: {name}": (LIMITS | {"tests": CALLS}, program) for name, program in attacks.FUNCTIONS.items()}
-    found |= {f"asserted: {name}": (LIMITS | {"tests": ASSERTS}, program) for name, program in attacks.FUNCTIONS.items()}
+    found |= {
+        f"asserted: {name}": (LIMITS | {"tests": ASSERTS}, program) for name, program in attacks.FUNCTIONS.items()
+    }
     cpp = stdio | {"language": "cpp"}
     return found | {f"C++: {name}": (cpp, program) for name, (_, program) in attacks.CPP.items()}
 
@@ -36,7 +39,9 @@ def expected() -> dict[str, set[str]]:
     """The statuses that mean containment, by the labels of `jobs`."""
     found = {f"probe: {name}": attacks.REFUSED for name in attacks.PROBES}
     found |= {f"program: {name}": statuses for name, (statuses, _) in attacks.PROGRAMS.items()}
-    found |= {f"{how}: {name}": attacks.FUNCTION_STATUSES for name in attacks.FUNCTIONS for how in ("called", "asserted")}
+    found |= {
+        f"{how}: {name}": attacks.FUNCTION_STATUSES for name in attacks.FUNCTIONS for how in ("called", "asserted")
+    }
     return found | {f"C++: {name}": statuses for name, (statuses, _) in attacks.CPP.items()}
 
 

@@ -19,7 +19,11 @@ from tasks.verification.verify import verify
 ROOT = Path(__file__).resolve().parents[3]
 sandboxed = pytest.mark.skipif(shutil.which("bwrap") is None, reason=f"bubblewrap is not installed: {jail.INSTALL}")
 SUM = {"kind": "stdio", "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "5 6", "output": "11"}]}
-SQUARE = {"kind": "call", "entry": "f", "cases": [{"args": [3], "expected": 9}, {"args": [], "kwargs": {"x": 2}, "expected": 4}]}
+SQUARE = {
+    "kind": "call",
+    "entry": "f",
+    "cases": [{"args": [3], "expected": 9}, {"args": [], "kwargs": {"x": 2}, "expected": 4}],
+}
 
 
 def row(tests=SUM, **meta) -> dict:
@@ -74,7 +78,9 @@ def test_tolerance_only_where_it_is_said():
     assert compare.differing_line("1.0 x", "1.0000001 x") is not None
     assert compare.differing_line("1.0 x", "1.0000001 x", 1e-6) is None
     assert compare.differing_line("1.0 x", "1.1 x", 1e-6) is not None
-    assert compare.differing_line("1.0", "nan", 1.0) is not None and compare.differing_line("1.0", "inf", 1.0) is not None
+    assert (
+        compare.differing_line("1.0", "nan", 1.0) is not None and compare.differing_line("1.0", "inf", 1.0) is not None
+    )
     assert compare.differing_line("100 1", "100", 1.0) is not None
 
 
@@ -101,12 +107,31 @@ def test_values_travel():
 
     loop = [1]
     loop.append(loop)
-    values = [None, -0.0, math.inf, "\ud800", (1, [2, {3}]), {(1, 2): frozenset({4})}, 10**5000, b"x", 1j, range(3), int, {1: {2: 3}}]
+    values = [
+        None,
+        -0.0,
+        math.inf,
+        "\ud800",
+        (1, [2, {3}]),
+        {(1, 2): frozenset({4})},
+        10**5000,
+        b"x",
+        1j,
+        range(3),
+        int,
+        {1: {2: 3}},
+    ]
     for value in values:
         assert travel(value) == value and type(travel(value)) is type(value)
     assert (back := travel(loop))[1] is back
     assert travel(Node(1, Node(2))).after.value == 2
-    for junk in (None, [], {"table": [["list", [[5]]]], "top": [0]}, {"table": [["object", "os", {}]], "top": [0]}, {"table": 1}):
+    for junk in (
+        None,
+        [],
+        {"table": [["list", [[5]]]], "top": [0]},
+        {"table": [["object", "os", {}]], "top": [0]},
+        {"table": 1},
+    ):
         with pytest.raises(wire.WireError):
             codec.read(junk)
 
@@ -163,7 +188,9 @@ def test_cases_do_not_see_each_other():
 @sandboxed
 def test_calls():
     assert decided("def f(x): return x * x", SQUARE).ok
-    assert decided("class S:\n  n = 0\n  def f(self, x):\n    self.n += x\n    return self.n * x", SQUARE | {"entry": "S().f"}).ok
+    assert decided(
+        "class S:\n  n = 0\n  def f(self, x):\n    self.n += x\n    return self.n * x", SQUARE | {"entry": "S().f"}
+    ).ok
     assert decided("def f(x): print('noise'); return x * x", SQUARE).ok
     assert decided("def g(x): return x * x", SQUARE).detail == "case 1 of 2: the program raised KeyError: 'f'"
     close = {"kind": "call", "entry": "f", "cases": [{"args": [], "expected": [0.3]}]}
@@ -192,7 +219,7 @@ def test_a_test_that_reaches_no_assert_is_wrong_and_a_broken_one_is_infra():
 
 @sandboxed
 def test_cpp():
-    program = "#include <cstdio>\nint main(){ int a, b; scanf(\"%d %d\", &a, &b); printf(\"%d\\n\", a + b); }"
+    program = '#include <cstdio>\nint main(){ int a, b; scanf("%d %d", &a, &b); printf("%d\\n", a + b); }'
     assert decided(program, language="cpp").ok
     assert decided(program.replace("+", "-"), language="cpp").status == "wrong"
     verdict = decided("int main(){ return x; }", language="cpp")
@@ -252,7 +279,10 @@ def _bubblewrap(folder: Path, script: str) -> dict:
 @pytest.mark.parametrize(
     ("script", "remedy"),
     [
-        ("echo 'bwrap: No permissions to create new namespace, likely because the kernel does not allow' >&2; exit 1", "namespaces"),
+        (
+            "echo 'bwrap: No permissions to create new namespace, likely because the kernel does not allow' >&2; exit 1",
+            "namespaces",
+        ),
         ("echo 'bwrap: Unknown option --as-pid-1' >&2; exit 1", "bubblewrap 0.4 or newer"),
     ],
 )

@@ -54,7 +54,9 @@ def stdio() -> int:
     namespace = _module("__main__")
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         raw = open(fd, mode + "b", closefd=False)
-        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="strict" if fd < 2 else "replace", line_buffering=fd == 2)
+        stream = io.TextIOWrapper(
+            raw, encoding="utf-8", errors="strict" if fd < 2 else "replace", line_buffering=fd == 2
+        )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["program.py"]

@@ -1,8 +1,11 @@
 """The system calls that a jail may make: BPF programs built from lists of names, and their installation.
 
-Everything not named is refused with EPERM, so what a later kernel brings is refused too. Two lists: WARDEN, for all that
-runs in the jail (handed to bubblewrap), and the shorter PROGRAM, put on top of it in the process of an untrusted program
-just before it starts: no new process, no signal to another process, no socket, no new file descriptor that holds memory.
+Everything not named is refused with EPERM, so what a later kernel brings is refused too. Two lists: WARDEN, for all
+that
+runs in the jail (handed to bubblewrap), and the shorter PROGRAM, put on top of it in the process of an untrusted
+program
+just before it starts: no new process, no signal to another process, no socket, no new file descriptor that holds
+memory.
 Used on both sides of the wall, so it imports only the standard library.
 """
 
@@ -135,5 +138,7 @@ def install(code: bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0):
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+        _PR_SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0
+    ):
         raise OSError(ctypes.get_errno(), "the system-call filter was not accepted")

@@ -1,7 +1,9 @@
 """The first process of a jail: forks one confined process for each order, watches its limits, says how it ended.
 
-It runs no code of a submission. Orders come over one socket that no child keeps, with the files of the child beside them;
-it ends when that socket does, and as process 1 of its namespace takes everything in the jail with it. As process 1 it also
+It runs no code of a submission. Orders come over one socket that no child keeps, with the files of the child beside
+them;
+it ends when that socket does, and as process 1 of its namespace takes everything in the jail with it. As process 1
+it also
 cannot be signalled from inside.
 """
 

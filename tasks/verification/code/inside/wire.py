@@ -1,7 +1,8 @@
 """Python values as JSON, both ways: a flat table, so that depth, sharing and cycles need no recursion to read.
 
 Scalars stand for themselves; everything else is a row of the table, named by `[index]`. Reading builds plain values and
-nothing else: no import, no constructor but the few listed here, no code of whoever wrote the text. What is no plain data
+nothing else: no import, no constructor but the few listed here, no code of whoever wrote the text. What is no plain
+data
 is refused, or stays on the side that has it and is named by a number (`hold` and `fetch`).
 """
 
@@ -14,7 +15,10 @@ LARGE = 1 << 8192  # integers from here on are written in hexadecimal: linear ti
 _MUTABLE = {"list": list, "set": set, "deque": collections.deque, "dict": dict}
 _FIXED = {"tuple": tuple, "frozenset": frozenset}
 _TEXTUAL = {"Fraction": fractions.Fraction, "Decimal": decimal.Decimal, "float": float}
-_TYPES = {t.__name__: t for t in (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, object, type(None))}
+_TYPES = {
+    t.__name__: t
+    for t in (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, object, type(None))
+}
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 
 
@@ -114,7 +118,9 @@ class Codec:
             if tag in ("list", "deque"):
                 built[i].extend([take(item) for item in body[0]])
             elif tag in ("set", "dict"):
-                built[i].update([take(item) for item in body[0]] if tag == "set" else [(take(k), take(v)) for k, v in body[0]])
+                built[i].update(
+                    [take(item) for item in body[0]] if tag == "set" else [(take(k), take(v)) for k, v in body[0]]
+                )
             elif tag == "object":
                 vars(built[i]).update({k: take(v) for k, v in body[1].items()})
         return take(top)

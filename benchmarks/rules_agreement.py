@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/rules_agreement.py [choices | puzzles | gym | quantities | instructions] …
 
 Reads the real inputs from ../shared/data (R1_SHARED_DATA names another folder). Every disagreement is put into a class
-with its reason, or printed as UNEXPLAINED; the exit code is 1 where one is. With lm-eval, nltk's punkt_tab and immutabledict
-installed, the instruction checks are also compared with lm-eval's copy of IFEval's own.
+with its reason, or printed as UNEXPLAINED; the exit code is 1 where one is. With lm-eval, nltk's punkt_tab and
+immutabledict installed, the instruction checks are also compared with lm-eval's copy of IFEval's own.
 """
 
 import collections
@@ -206,16 +206,15 @@ def gym() -> int:
         who, why = GYM_CLASSES.get(key, ("?", "UNEXPLAINED"))
         print(f"   {len(rows):5}  {' '.join(map(str, key))}: {who}: {why}")
         for completion, verdict in rows[:2]:
-            print(
-                f"          {str(completion['model_answer'])[:90]!r} score {completion['score']:.3g}; {verdict.detail[:90]}"
-            )
+            answer = str(completion["model_answer"])[:90]
+            print(f"          {answer!r} score {completion['score']:.3g}; {verdict.detail[:90]}")
     print(f"   not compared, because this release generates other entries for the same seed: {dict(not_compared)}")
     return sum(len(rows) for key, rows in classes.items() if key not in GYM_CLASSES)
 
 
 def _gym_results() -> Iterator[tuple[str, list[dict], dict[str, dict]]]:
-    """(task, results, entries by question) of each task. An entry that this release no longer generates is made from the
-    question and its recorded answer, where the scorer needs no more than those: gives full marks to that answer.
+    """(task, results, entries by question) of each task. An entry that this release no longer generates is made from
+    the question and its recorded answer, where the scorer needs no more: it gives full marks to that answer.
     """
     import reasoning_gym
 
@@ -269,7 +268,9 @@ def quantities() -> int:
 
 
 def ifeval() -> int:
-    """Every instruction of the 541 prompts: its kwargs are accepted; a response written to follow it does, one to break it not."""
+    """Every instruction of the 541 prompts: its kwargs are accepted; a response written to follow it is ok, one written
+    to break it is not.
+    """
     prompts = [json.loads(line) for line in (DATA / "ifeval-qwq" / "ifeval.jsonl").open()]
     rows = [
         {

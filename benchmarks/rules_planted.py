@@ -1,4 +1,4 @@
-"""For each instruction type of IFEval: from its kwargs, a response written to follow it, and one written to break it."""
+"""For each instruction type of IFEval, from its kwargs: a response written to follow it, and one to break it."""
 
 from collections.abc import Callable
 

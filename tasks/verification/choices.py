@@ -9,8 +9,8 @@ r"""Multiple choice (MMLU, GPQA and other STEM sets): which option a response se
    option is unparsable.
 3. Text that equals the text of one option is that option; equality is exact first, then without regard to case. Text
    that equals two options is unparsable.
-4. A label followed by text (`B. text`, `(B) text`, `B: text`) is that option, unless the text is that of another option,
-   names another label, or takes it back (`not`, `wrong`, `or` …): then it is unparsable.
+4. A label followed by text (`B. text`, `(B) text`, `B: text`) is that option, unless the text is that of another
+   option, names another label, or takes it back (`not`, `wrong`, `or` …): then it is unparsable.
 5. Everything else, above all two different choices, is unparsable.
 """
 

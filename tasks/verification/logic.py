@@ -125,8 +125,8 @@ def _meta(prompt: dict) -> dict:
     if isinstance(meta, dict) and (meta.get("gym") and isinstance(meta.get("entry"), dict) or meta.get("puzzle")):
         return meta
     raise VerificationError(
-        f"prompt {prompt.get('id')} of domain 'logic' has neither a reasoning-gym entry nor a `puzzle` in `meta`: logic "
-        "prompts come from a source with `gym: <task>`, or with `puzzle: knights-and-knaves` or `zebra` in their meta"
+        f"prompt {prompt.get('id')} of domain 'logic' has neither a reasoning-gym entry nor a `puzzle` in `meta`: "
+        "logic prompts come from a source with `gym: <task>`, or have `puzzle: knights-and-knaves` or `zebra` in it"
     )
 
 

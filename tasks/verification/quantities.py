@@ -3,16 +3,16 @@ r"""Numbers with units and a tolerance (physics, chemistry, engineering).
 `meta` holds `{"unit": "m/s", "tolerance": 0.01, "absolute": null}`; the gold is a number with or without its unit. The
 final answer (answers.py) is read as one number and one unit, converted to the gold's unit, and compared there:
 
-- ok where |answer - gold| <= max(tolerance·|gold|, absolute). `tolerance` is relative, `absolute` is in the gold's unit.
-  Without either, a gold that states an uncertainty (`9.8 ± 0.2`) takes that; else the two must be equal (to 1e-9).
-  The uncertainty of an answer widens nothing.
+- ok where |answer - gold| <= max(tolerance·|gold|, absolute). `tolerance` is relative, `absolute` is in the gold's
+  unit. Without either, a gold that states an uncertainty (`9.8 ± 0.2`) takes that; else the two must be equal (to
+  1e-9). The uncertainty of an answer widens nothing.
 - Compatible units are converted (`36 km/h` is `10 m/s`), incompatible ones are wrong, unknown ones unparsable.
-- **An answer without a unit is read in the gold's unit**, because questions name the unit they ask for. A percentage may
-  also be given as the ratio: `0.5` and `50` both answer `50 %`.
-- A unit where the gold has none is wrong, except for `%`, angles and words that no table knows (`5 apples`): the first two
-  are numbers (`50 %` is 0.5), the last is unparsable, because nobody said what is counted.
-- °C and °F alone are points on a scale and are converted with their offset; in a product (J/(kg·°C)) they are intervals.
-  `C`, `F` and bare degrees mean temperatures where the gold is one.
+- **An answer without a unit is read in the gold's unit**, because questions name the unit they ask for. A percentage
+  may also be given as the ratio: `0.5` and `50` both answer `50 %`.
+- A unit where the gold has none is wrong, except for `%`, angles and words that no table knows (`5 apples`): the first
+  two are numbers (`50 %` is 0.5), the last is unparsable, because nobody said what is counted.
+- °C and °F alone are points on a scale and are converted with their offset; in a product (J/(kg·°C)) they are
+  intervals. `C`, `F` and bare degrees mean temperatures where the gold is one.
 - A number is a decimal (thousands separators allowed), with or without a power of ten in any usual spelling, or a
   fraction. Ranges, inequalities, decimal commas and two numbers are unparsable.
 """
@@ -34,7 +34,8 @@ EXACT = Fraction(1, 10**9)  # relative; pi and the conversion of units are not e
 MAX_POWER = 400  # of ten; a larger one is no physics and would fill the memory
 
 _LEAD = re.compile(
-    r"^(?:\\?approx(?:imately)?\.?|≈|≃|~|\\sim|about|around|roughly|=|\+(?=\d)|(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?|\\[A-Za-z]+)"
+    r"^(?:\\?approx(?:imately)?\.?|≈|≃|~|\\sim|about|around|roughly|=|\+(?=\d)"
+    r"|(?:\\?[A-Za-z]\w*(?:_\{?\w+\}?)?|\\[A-Za-z]+)"
     r"\s*(?:=|≈|\\approx)|answer\s*:|:)\s*",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-r"""SI, its prefixes, and the derived and customary units that science questions use, with a parser for unit expressions.
+r"""SI, its prefixes, and the derived and customary units of science questions, with a parser for unit expressions.
 
 A table of our own, not sympy.physics.units: the reward needs microseconds and no import, sympy parses no unit
 expressions, and has neither °F nor gallons. Every factor that sympy has too is compared with it by a test.

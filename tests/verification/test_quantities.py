@@ -33,7 +33,7 @@ def test_there_are_enough_pairs_and_each_says_why():
 
 
 def test_units_agree_with_sympy():
-    """Every factor of the table that sympy.physics.units has too; not its older constants, tropical year, or sr as a base."""
+    """Every factor of the table that sympy.physics.units has too, but for older constants, tropical year, sr."""
     from sympy.physics import units as sympy_units
     from sympy.physics.units.systems.si import SI
 

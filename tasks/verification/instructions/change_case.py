@@ -9,7 +9,7 @@ _WORD = re.compile(r"[^\W_]+(?:[&.\-][^\W_]+)*")  # an apostrophe parts: `I'm` h
 
 
 def capital_word_frequency(text: str, capital_relation: Relation, capital_frequency: int) -> str | None:
-    """change_case:capital_word_frequency: less than, or at least, `capital_frequency` words all in capitals; `I` is one."""
+    """change_case:capital_word_frequency: less than, or at least, `capital_frequency` words in capitals; `I` is one."""
     found = sum(1 for word in _WORD.finditer(text) if word[0].isupper())
     return misses(found, capital_relation, capital_frequency, "words in capitals")
 

@@ -4,7 +4,7 @@ import re
 
 
 def number_placeholders(text: str, num_placeholders: int) -> str | None:
-    """detectable_content:number_placeholders: at least `num_placeholders` in square brackets, `[address]`, none blank."""
+    """detectable_content:number_placeholders: `num_placeholders` or more in brackets, `[address]`, none blank."""
     found = sum(1 for part in re.findall(r"\[([^\[\]\n]*)\]", text) if part.strip())
     return None if found >= num_placeholders else f"{found} placeholders, not at least {num_placeholders}"
 

@@ -27,7 +27,7 @@ def number_highlighted_sections(text: str, num_highlights: int) -> str | None:
 
 
 def multiple_sections(text: str, section_spliter: str, num_sections: int) -> str | None:
-    """detectable_format:multiple_sections: `section_spliter` with at least `num_sections` different numbers behind it."""
+    """detectable_format:multiple_sections: `section_spliter` with `num_sections` or more different numbers."""
     found = len(set(re.findall(rf"{re.escape(section_spliter.strip())}\s?(\d+)", text)))
     return None if found >= num_sections else f"{found} of {section_spliter!r}, not at least {num_sections}"
 

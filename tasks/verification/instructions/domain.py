@@ -1,12 +1,13 @@
 r"""Instructions that a program can check: the 25 types of IFEval (Zhou et al. 2023, arXiv:2311.07911).
 
-`meta` holds `{"instruction_ids": ["punctuation:no_comma", …], "kwargs": [{…}, …], "strict": true}`; there is no gold. Each
-type is one function of the module of its family; its docstring says what it asks for, its parameters are its kwargs.
+`meta` holds `{"instruction_ids": ["punctuation:no_comma", …], "kwargs": [{…}, …], "strict": true}`; there is no gold.
+Each type is one function of the module of its family; its docstring says what it asks for, its parameters are its
+kwargs.
 
 - The response is what follows the last `</think>`; where one `<answer>` tag holds all of it, the tag goes.
 - A response is ok if it follows every instruction, and the detail names those it does not.
-- strict: the response as it stands. Loose (`"strict": false`), as IFEval defines it: an instruction is followed if one of
-  eight variants follows it: without the first line, the last line, or both, or as it stands; each also without `*`.
+- strict: the response as it stands. Loose (`"strict": false`), as IFEval defines it: an instruction is followed if one
+  of eight variants follows it: without the first line, the last line, or both, or as it stands; each also without `*`.
 - Only types that ask for a language load a library, in a worker process; all others are decided at once.
 
 Where we differ from IFEval's own code, and why, is a table in docs/verification.md.

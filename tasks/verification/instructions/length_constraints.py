@@ -17,7 +17,7 @@ def number_words(text: str, num_words: int, relation: Relation) -> str | None:
 
 
 def number_paragraphs(text: str, num_paragraphs: int) -> str | None:
-    """length_constraints:number_paragraphs: exactly `num_paragraphs`, parted by the divider `***`; none may be empty."""
+    """length_constraints:number_paragraphs: `num_paragraphs` parted by the divider `***`; none may be empty."""
     parts = [part.strip() for part in text.split("***")]
     parts = parts[not parts[0] : len(parts) - (not parts[-1])] if len(parts) > 1 else parts
     if not all(parts):

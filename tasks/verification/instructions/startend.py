@@ -2,7 +2,7 @@
 
 
 def end_checker(text: str, end_phrase: str) -> str | None:
-    """startend:end_checker: the response ends with `end_phrase`, whatever its case; quotation marks around the whole go."""
+    """startend:end_checker: the response ends with `end_phrase` in any case; quotation marks around the whole go."""
     ends = text.strip().strip('"').lower().endswith(end_phrase.strip().lower())
     return None if ends else f"it does not end with {end_phrase!r}"
 

@@ -2,9 +2,9 @@ r"""How a response is measured: relations, words, sentences, paragraphs, languag
 
 Words are runs of letters, digits and underscores, as IFEval counts them.
 
-Sentences (IFEval asks nltk's punkt; ours is a rule one can read): a sentence ends at a run of `.`, `!`, `?` or `…`, with
-any closing quotation marks and brackets behind it, before white space that no lower-case letter follows, or at the end
-of the text; and at `。`, `！`, `？`, `।`, `۔`, `؟` in any case. No sentence ends at a full stop after
+Sentences (IFEval asks nltk's punkt; ours is a rule one can read): a sentence ends at a run of `.`, `!`, `?` or `…`,
+with any closing quotation marks and brackets behind it, before white space that no lower-case letter follows, or at
+the end of the text; and at `。`, `！`, `？`, `।`, `۔`, `؟` in any case. No sentence ends at a full stop after
 - an abbreviation (`Mr.`, `e.g.`, `vs.` …), a single capital letter (`J. Smith`), or letters with full stops (`U.S.`),
 - a number that opens a line (`1.`), which is a list's marker.
 A line break ends no sentence, and what holds no letter or digit is none.
@@ -20,8 +20,9 @@ _STOP = re.compile(r"[.!?…]+[\"'”’)\]»*_]*(?=\s|$)|[。！？।۔؟]+[�
 _LOWER_NEXT = re.compile(r"\s+[\"'“‘(\[*_]{0,4}[^\W\d_A-Z]")
 _MARKER = re.compile(r"(?:^|\n)[ \t]*[*_#>-]*[ \t]*\d+$")
 _ABBREVIATION = re.compile(
-    r"(?:^|[^\w.])(?:mr|mrs|ms|dr|prof|rev|hon|gen|col|capt|lt|sgt|sr|jr|st|mt|vs|etc|e\.g|i\.e|cf|al|no|nos|fig|eq|vol|ch|pp|"
-    r"inc|ltd|co|corp|dept|univ|approx|jan|feb|mar|apr|jun|jul|aug|sept|sep|oct|nov|dec|a\.m|p\.m)$",
+    r"(?:^|[^\w.])(?:mr|mrs|ms|dr|prof|rev|hon|gen|col|capt|lt|sgt|sr|jr|st|mt"
+    r"|vs|etc|e\.g|i\.e|cf|al|no|nos|fig|eq|vol|ch"
+    r"|pp|inc|ltd|co|corp|dept|univ|approx|jan|feb|mar|apr|jun|jul|aug|sept|sep|oct|nov|dec|a\.m|p\.m)$",
     re.IGNORECASE,
 )
 _INITIAL = re.compile(r"(?:^|[^\w.])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z])$")

@@ -170,6 +170,7 @@ def test_any_text_is_decided(text):
         ("Wait... what? e.g. this. And J. K. Rowling.", 2),
         ("你好。我很好！", 2),
         ("यह एक है। यह दो है।", 2),
+        ("He said no. Then Doe et al. (2020) agreed.", 2),
         ("...", 0),
         ("", 0),
     ],

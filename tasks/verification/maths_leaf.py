@@ -6,13 +6,14 @@ what is clearly different; what it does not read goes to math-verify (maths_libr
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 from tasks.verification import maths_library as library
 from tasks.verification import maths_text as text
 from tasks.verification.maths_arithmetic import AGREE, inexact, precise, same
 from tasks.verification.maths_normalise import normalise
 from tasks.verification.maths_structure import split
-from tasks.verification.maths_units import measure
+from tasks.verification.maths_units import CHANGES, measure
 from tasks.verification.maths_values import letters, value
 
 Opinion = tuple[str, str, str]  # status, method, detail
@@ -35,7 +36,7 @@ _BASES = {
 _INTEGERS = frozenset("knmjNMK")  # letters that stand for integers by custom
 _DOTS = re.compile(r"\\[lcv]?dots|\.\.\.")
 _LIMIT = re.compile(r"\\(?:lim|sum|prod|int)(?![a-z])")
-_HEDGED = re.compile(r"\\text\s*\{[^{}]*\b(?:or|and|not|any|but|maybe)\b", re.IGNORECASE)
+_HEDGED = re.compile(r"\\text\s*\{[^{}]*" + CHANGES, re.IGNORECASE)
 _CALL = re.compile(r"\\?[A-Za-z]+'?(?:_\w|_\{\w+\})?\([^()]*\)")
 
 
@@ -45,7 +46,7 @@ def said(true: bool, method: str, detail: str = "") -> Opinion:
 
 def leaf(gold: str, answer: str) -> Opinion:
     """Two single expressions, each perhaps with a unit."""
-    gold, answer = text.number_word(gold) or gold, text.number_word(answer) or answer
+    gold, answer = (text.scaled(text.number_word(x) or x) for x in (gold, answer))
     one, other = measure(gold), measure(answer)
     a, b = normalise(one.number), normalise(other.number)
     if not other.kind and not one.kind and value(b) is None or letters(b) - letters(a) and not letters(a):
@@ -171,7 +172,7 @@ def equations(gold: str, answer: str) -> Opinion:
     if len(other) > 1 and (_CALL.fullmatch(other[0]) or len(other) > 2 and letters(other[0])):
         other = other[1:]
     if len(other) > 1 and not any(letters(m) or value(m) is None for m in other):
-        for left, right in zip(other, other[1:]):
+        for left, right in pairwise(other):
             if rf"\approx{right}" not in answer and _expressions(left, right)[0] != "ok":
                 return "wrong", "maths/second-opinion", f"the answer holds a false equation: {left} = {right}"
         other = other[:1]

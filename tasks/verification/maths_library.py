@@ -94,9 +94,9 @@ def contradiction(gold, answer) -> str | None:
         for part in preorder_traversal(answer):
             if isinstance(part, Eq) and not part.free_symbols and _differ(part.lhs, part.rhs):
                 return f"the answer holds a false equation: {part.lhs} = {part.rhs}"
-    if hasattr(answer, "has") and answer.has(oo, zoo, nan) and not (hasattr(gold, "has") and gold.has(oo, zoo, nan)):
-        if not answer.has(Sum, Product, Integral, Limit):
-            return "the answer is not finite"
+    infinite = [hasattr(x, "has") and x.has(oo, zoo, nan) for x in (gold, answer)]
+    if infinite == [False, True] and not answer.has(Sum, Product, Integral, Limit):
+        return "the answer is not finite"
     return _truth(gold, answer) or _contradiction(_value(gold), _value(answer))
 
 

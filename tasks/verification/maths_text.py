@@ -4,6 +4,7 @@ Each has one canonical form; `text` returns it, or None where the answer holds m
 """
 
 import re
+from fractions import Fraction
 
 _WRAPPED = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textsc|mbox|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
@@ -44,7 +45,12 @@ _ONES = (
     "eighteen nineteen"
 ).split()
 _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10)))
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "dozen": 12}
+_SCALES = {"trillion": 10**12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "dozen": 12}
+_ANOTHER = re.compile(r"\b(?:or|and)\b|\(?\b[A-Z]\b\s*[).:]")
+_SCALED = re.compile(
+    r"(\d[\d,]*(?:\.\d+)?)\s*(?:\\text\s*\{\s*)?(hundred|thousand|million|billion|trillion|dozen)\b(?:\s*\})?",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
 _COMPARES = re.compile(
     r"\b(?:not|no|never|n't|or|either|neither|nor|than|between|least|most|over|under|above|below|about|around|roughly|"
@@ -182,9 +188,20 @@ def only_number(answer: str) -> str | None:
     return numbers[0] if len(numbers) == 1 and not re.search(r"[=<>+*/^]", bare) else None
 
 
+def scaled(answer: str) -> str:
+    """`1.5 million` as digits, wherever it stands in the answer."""
+    return _SCALED.sub(lambda m: _digits(Fraction(m[1].replace(",", "")) * _SCALES[m[2].lower()]), answer)
+
+
+def _digits(number: Fraction) -> str:
+    return str(number) if number.denominator == 1 else rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
+
+
 def choice(answer: str) -> tuple[str, str] | None:
     """(letter, rest) of a choice that repeats its option, such as `(A) 0` or `C. 12`."""
     match = _CHOICE.fullmatch(plain(answer))
+    if match and _ANOTHER.search(match[2]):  # `A) or B)`
+        return None
     return (match[1].upper(), match[2].strip()) if match else None
 
 

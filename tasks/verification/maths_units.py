@@ -79,7 +79,11 @@ _DEGREES = re.compile(
 )
 _PERCENT = re.compile(r"(?P<value>.+?)\s*(?:\\?%|\\text\{\s*(?:\\?%|percent)\s*\}|\bper ?cent\b|(?<=\d)percent\b)")
 _FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)")
-_HEDGE = re.compile(r"\b(?:or|and|not|any|but|maybe|either|nor)\b", re.IGNORECASE)
+CHANGES = (  # words that change or doubt the number before them, and so are no noun behind it
+    r"\b(?:or|and|not|any|but|maybe|either|nor|squared|cubed|factorial|times|minus|plus|over|half|halves|thirds?|quarters?|"
+    r"hundreds?|thousands?|millions?|billions?|dozens?|root|power|than|sin|cos|tan|log|ln|mod|divided|to|of)\b"
+)
+_HEDGE = re.compile(CHANGES, re.IGNORECASE)
 MAX_WORDS = 4  # of a noun that is taken for a unit
 _COMPOUND = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
@@ -158,6 +162,8 @@ def measure(answer: str, loose: bool = False) -> Measure:
             return Measure(answer)
         return Measure(match["value"], *raised(found, int(match["power"] or 1)))
     if len(match["unit"].split()) > MAX_WORDS or _HEDGE.search(match["unit"]):
+        return Measure(answer)
+    if not command and not answer[: match.start("unit")].endswith(" "):  # `12abc`
         return Measure(answer)
     if re.search(r"[A-Za-z]{2}" if command else r"[A-Za-z]{3}", match["unit"]) and (command or loose):
         return Measure(match["value"])

@@ -75,12 +75,3 @@ def gold_problem(prompt: dict) -> tuple[str | None, dict | None]:
     if integer(normalise(gold)) is not None:
         return None, None
     return None, {"kind": "gold", "gold": gold}
-
-
-def decided(reply: dict) -> Decided:
-    """A worker's reply as a decision: a fired limit is a timeout, a crash is infra and gives no reward."""
-    if "limit" in reply:
-        return "timeout", "worker", f"stopped at {reply['limit']}"
-    if "error" in reply:
-        return "infra", "worker", reply["error"]
-    return reply["status"], reply["method"], reply["detail"]

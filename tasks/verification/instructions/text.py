@@ -21,7 +21,8 @@ _LOWER_NEXT = re.compile(r"\s+[\"'“‘(\[*_]{0,4}[^\W\d_A-Z]")
 _MARKER = re.compile(r"(?:^|\n)[ \t]*[*_#>-]*[ \t]*\d+$")
 _ABBREVIATION = re.compile(
     r"(?:^|[^\w.])(?:mr|mrs|ms|dr|prof|rev|hon|gen|col|capt|lt|sgt|sr|jr|st|mt|vs|etc"
-    r"|e\.g|i\.e|cf|et al|fig|eq|vol|ch|pp|inc|ltd|co|corp|dept|univ|approx|jan|feb|mar|apr|jun|jul|aug|sept|sep|oct|nov|dec|a\.m|p\.m)$",
+    r"|e\.g|i\.e|cf|et al|fig|eq|vol|ch|pp|inc|ltd|co|corp|dept|univ|approx|jan|feb|mar|apr|jun|jul"
+    r"|aug|sept|sep|oct|nov|dec|a\.m|p\.m)$",
     re.IGNORECASE,
 )
 _INITIAL = re.compile(r"(?:^|[^\w.])(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z])$")

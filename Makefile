@@ -19,7 +19,8 @@ ui: setup  # then, in another shell: PREFECT_API_URL=http://127.0.0.1:4200/api .
 	PREFECT_HOME=$(CURDIR)/.prefect .venv/bin/prefect server start
 
 bench: setup
-	@for b in benchmarks/*.py; do .venv/bin/python $$b || exit 1; done
+	@failed=; for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || failed="$$failed $$b"; done; \
+	  test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # The stamp makes this quick when neither file changed.
 .venv/.installed: requirements.lock pyproject.toml

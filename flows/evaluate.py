@@ -89,9 +89,10 @@ def body(p: Params, run: Run) -> dict:
     write_rows(run.out, "forced_samples", forced, COMPLETION)
     write_rows(run.out, "forced_verdicts", forced_verdicts, VERDICT)
     own_family = all(q["origin"].startswith("running_sums#") for q in problems)  # the classifier knows only these
+    verifier = verifier_version(*sorted({q["domain"] for q in problems}))
     protocol = Protocol(
         problems=len(problems), k=p.k, seed=run.root_seed, temperature=p.temperature, top_p=p.top_p, max_tokens=p.max_tokens,
-        split="final", template=run.template, template_hash=template_hash(run.template), verifier=verifier_version(),
+        split="final", template=run.template, template_hash=template_hash(run.template), verifier=verifier,
         sources=sorted(p.sources),
     )  # fmt: skip
     return {

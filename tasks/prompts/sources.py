@@ -21,7 +21,7 @@ from tasks.rows import derive_seed
 from tasks.settings import Settings
 
 Domain = Literal["maths", "logic", "code", "stem", "writing", "qa", "self", "translation", "greeting", "safety"]
-VERIFIED = ("maths", "logic")  # domains whose gold a verifier must be able to use
+VERIFIED = ("maths", "logic", "choice", "quantity")  # domains whose verifier needs a gold
 
 
 class Columns(Settings):

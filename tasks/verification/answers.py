@@ -25,8 +25,11 @@ class NoAnswer(Exception):
     """The response holds no final answer, or more than one; the message says which."""
 
 
-def final_answer(text: str, multiline: bool = False) -> str:
-    """The final answer of a response; raises NoAnswer. `multiline`: answers are grids and lists, lines may differ."""
+def final_answer(text: str, multiline: bool = False, limit: int = MAX_ANSWER_CHARS) -> str:
+    """The final answer of a response of at most `limit` characters; raises NoAnswer.
+
+    `multiline`: answers are grids and lists, lines may differ.
+    """
     summary = text.rpartition("</think>")[2]
     if "<think>" in summary:
         raise NoAnswer("the think block never closes")
@@ -44,8 +47,8 @@ def final_answer(text: str, multiline: bool = False) -> str:
     answer = answer.strip()
     if not answer:
         raise NoAnswer("the answer is empty")
-    if len(answer) > MAX_ANSWER_CHARS:
-        raise NoAnswer(f"the answer has {len(answer)} characters, more than {MAX_ANSWER_CHARS}")
+    if len(answer) > limit:
+        raise NoAnswer(f"the answer has {len(answer)} characters, more than {limit}")
     if "\n" in answer and not multiline and "\\begin" not in answer:
         lines = [line for line in answer.splitlines() if normalise(line)]  # a line of `\[` says nothing
         if len({normalise(line) for line in lines}) > 1:

@@ -27,6 +27,7 @@ NAME = "logic"
 LIBRARIES = ("reasoning_gym", "sympy")
 RUNS = "process"
 
+MAX_CHARS = 8000  # of an answer: lists of moves and large grids are long
 _ARITHMETIC = re.compile(r"[\d\s+\-*/().]*")
 _LITERAL = re.compile(r"""(?:[\d\s\[\](),.+\-]|"[^"\\\n]*"|'[^'\\\n]*')*""")
 _BOARD = re.compile(rf"[Q_\s]*|{_LITERAL.pattern}")
@@ -56,7 +57,7 @@ def start(prompt: dict, text: str) -> tuple[str | None, Decided | None, dict | N
     meta = _meta(prompt)
     gold = _gold(prompt, meta)
     try:
-        extracted = final_answer(text, multiline=True)
+        extracted = final_answer(text, multiline=True, limit=MAX_CHARS)
     except NoAnswer as reason:
         return None, ("unparsable", "logic/extraction", str(reason)), None
     if "gym" not in meta:

@@ -275,3 +275,11 @@ def test_real_zebra_golds_are_read():
         houses, attributes = map(int, row["size"].split("*"))
         assert len(truth) == houses * attributes
     assert len(rows) == 800
+
+
+def test_a_long_list_of_moves_is_an_answer():
+    prompt = gym("tower_of_hanoi", min_disks=7, max_disks=7)
+    assert len(prompt["gold"]) > 2000
+    assert verify(prompt, f"<answer>{prompt['gold']}</answer>").status == "ok"
+    endless = "Move disk 1 from Peg 1 to Peg 2\n" * 300
+    assert verify(prompt, f"<answer>{endless}</answer>").status == "unparsable"

@@ -36,7 +36,7 @@ def canary(
         raise typer.BadParameter(
             f"{strangers[0]} has no `rewards` in {path.name}; stages that have: {', '.join(known)}"
         )
-    bank = _bank(root)
+    bank, unconfined = _bank(root), _no_sandbox()
     singing = 0
     for stage in stages or known:
         section = values[stage]
@@ -44,11 +44,27 @@ def canary(
         own = [r for r in bank if r["source"] in [*section.get("sources", []), *section.get("general_sources", [])]]
         general = "general_sources" in section
         built_in = [r for r in canary_prompts.PROMPTS if general or canaries.verifiable(r["domain"], r["gold"])]
+        if unconfined and not any(r["domain"] == "code" for r in own):
+            built_in = [r for r in built_in if r["domain"] != "code"]
         composition = compose(rewards, _models(section))
         findings = canaries.check(composition, [*built_in, *canaries.choose(own)], values.get("template", "bare"))
         show(f"{stage}: {_told(rewards, section)}", findings, {r["id"] for r in own})
         singing += sum(bool(f.sings) for f in findings)
+    if unconfined:
+        typer.echo(f"The built-in canaries of domain code were left out: {unconfined}", err=True)
     raise typer.Exit(1 if singing else 0)
+
+
+def _no_sandbox() -> str | None:
+    """Why no program can be run here, with the remedy; None where one can. Prompts of code of one's own still need it."""
+    from tasks.verification.verdict import VerificationError
+    from tasks.verification.verify import require
+
+    try:
+        require(["code"])
+    except VerificationError as error:
+        return str(error)
+    return None
 
 
 def _bank(root) -> list[dict]:

@@ -6,6 +6,7 @@ import typer
 
 from flows.cli import annotate, canary, plan, report, run, verify
 from flows.orchestration.params import ParamsError
+from tasks.verification.verdict import VerificationError
 
 app = typer.Typer(
     help="DeepSeek-R1 as one reproducible DAG. `r1 run` rebuilds it; `r1 COMMAND --help` says more.",
@@ -26,7 +27,7 @@ def r1() -> None:
 def main() -> None:
     try:
         app()
-    except ParamsError as exc:
+    except (ParamsError, VerificationError) as exc:
         sys.exit(str(exc))
 
 

@@ -32,7 +32,7 @@ def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(toy, shell):
     until(lambda: _steps(toy) >= 3, what="three steps")
     dvc.send_signal(signal.SIGKILL)
     dvc.wait()
-    until(lambda: not toy.processes(), 5, "the stage to die with dvc")
+    until(lambda: not toy.processes(), 12, "the stage to die with dvc")
     done = _steps(toy)
     assert 3 <= done < 12 and not toy.has("data/03_grow/oak")
     said = toy.dvc("repro", "grow@oak")

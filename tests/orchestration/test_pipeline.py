@@ -121,7 +121,7 @@ def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
     run.send_signal(how)
     run.communicate(timeout=30)
     assert run.returncode != 0
-    until(lambda: not toy.processes(), 5, "all children to end")
+    until(lambda: not toy.processes(), 12, "all children to end")
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.0})
     toy.r1("run", "grow@oak")  # DVC's locks did not outlive their owners
 

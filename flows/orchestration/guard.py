@@ -36,13 +36,13 @@ def die_with_parent() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    ancestors = [parent]
-    if "DVC_STAGE" in os.environ and _program(parent) in SHELLS:
-        ancestors.append(_parent(parent))
-        _die_with(ancestors[-1])
-    expected = int(os.environ.get(STARTER, ancestors[-1]))
-    orphan = ancestors[-1] == 1 and "DVC_STAGE" in os.environ and not _is_dvc(1)
-    if os.getppid() != parent or expected not in ancestors or orphan:
+    starter = int(os.environ.get(STARTER, 0))
+    owner = parent
+    if "DVC_STAGE" in os.environ and parent != starter and (starter or _program(parent) in SHELLS):
+        owner = _parent(parent)
+        _die_with(owner)
+    orphan = owner == 1 and "DVC_STAGE" in os.environ and not _is_dvc(1)
+    if os.getppid() != parent or owner != (starter or owner) or orphan:
         raise SystemExit("the process that started this one is gone")  # it died before the lines above
 
 

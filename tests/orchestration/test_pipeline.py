@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 
 import pytest
@@ -124,6 +125,13 @@ def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
     until(lambda: not toy.processes(), 12, "all children to end")
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.0})
     toy.r1("run", "grow@oak")  # DVC's locks did not outlive their owners
+
+
+def test_a_shell_that_nobody_has_heard_of_may_stand_between_dvc_and_a_stage(toy, tmp_path):
+    shell = tmp_path / "unheard-of"
+    shutil.copy("/bin/sh", shell)  # dash: it stays until its command has ended
+    toy.r1("run", "numbers", SHELL=str(shell))
+    assert toy.has("data/01_numbers")
 
 
 def test_half_a_table_of_locks_stops_nobody(toy):

@@ -3,12 +3,18 @@
 `null` turns a rule off. A policy is a YAML file (`recipes/selection/*.yaml`) or a section of params.yaml.
 """
 
+import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 
+from tasks.curation.selection_policy import Selection
 from tasks.settings import Settings
+
+
+class CurationError(Exception):
+    """Curation cannot go on; the message names file, row or key, and the remedy."""
 
 
 class Filters(Settings):
@@ -73,16 +79,6 @@ class Decontamination(Settings):
     )
 
 
-class Selection(Settings):
-    """Which of the passing candidates are taken; see tasks/curation/selection.sql."""
-
-    verdict: tuple[str, ...] | None = Field(("ok",), description="statuses accepted; null: no verdict is needed")
-    min_pass_rate: float | None = Field(None, ge=0, le=1, description="of the prompt's candidates; below: too hard")
-    max_pass_rate: float | None = Field(None, ge=0, le=1, description="of the prompt's candidates; above: too easy")
-    per_prompt: int | None = Field(None, ge=1, description="candidates of one prompt at most")
-    per_prompt_order: Literal["index", "shortest", "longest", "id"] = "index"
-
-
 class Policy(Settings):
     """All of it, in the order in which the funnel counts."""
 
@@ -93,5 +89,40 @@ class Policy(Settings):
 
 
 def load_policy(name: str | Path, folder: Path) -> Policy:
-    """A policy by its name in `folder`, or by the path of its file."""
-    raise NotImplementedError  # TODO owner PLANE
+    """A policy by its name in `folder`, or by the path of its file; CurationError names what is wrong with it."""
+    import yaml
+
+    path = Path(name) if Path(name).is_file() else Path(folder) / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in Path(folder).glob("*.yaml"))
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise CurationError(f"no policy {str(name)!r}: {hint}it is a file or one of {', '.join(known)} (in {folder})")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CurationError(f"{path} is no valid YAML: {error}") from None
+    try:
+        return Policy.model_validate({} if values is None else values)
+    except ValidationError as error:
+        raise CurationError("\n".join(f"{path}: {line}" for line in map(_explained, error.errors()))) from None
+
+
+def _explained(error: dict[str, Any]) -> str:
+    """What is wrong under which key, and what was meant where that can be guessed."""
+    key = ".".join(map(str, error["loc"])) or "(top level)"
+    if error["type"] != "extra_forbidden":
+        found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}{found}"
+    known = sorted(_fields(Policy, error["loc"][:-1]))
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    return f"{key}: unknown key; {f'did you mean {near[0]}? ' if near else ''}allowed here: {', '.join(known)}"
+
+
+def _fields(model: type[BaseModel], loc: tuple) -> set[str]:
+    """Keys allowed at `loc`; positions in a list are stepped over."""
+    for key in loc:
+        field = model.model_fields.get(key) if isinstance(key, str) else None
+        candidates = (field.annotation, *getattr(field.annotation, "__args__", ())) if field else ()
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return set(model.model_fields)

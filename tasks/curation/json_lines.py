@@ -1,0 +1,140 @@
+"""JSON lines of candidates to Parquet, once: what is no row is written down with its line, and the rest goes on."""
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.curation.inputs import KEYS, LINE, OPTIONAL, REQUIRED, Source
+from tasks.curation.policy import CurationError
+from tasks.provenance.artifacts import ROW_GROUP, sha256
+
+PART_BYTES = 64 << 20  # of lines that are held in memory at a time
+KIND = {str: "text", bool: "true or false", int: "a number", float: "a number"}
+WHOLE = 2**63
+
+
+class BadLine(Exception):
+    """A line that is no candidate; the message says why."""
+
+
+def convert(source: Source, columns: Mapping[str, str], folder: Path) -> Path:
+    """Folder with part-*.parquet and facts.json ({"bad": […], "parts": {name: sha256}}) of a JSON lines file.
+
+    Columns have their names here, LINE the line of a row. Objects and lists are carried as their JSON text.
+    """
+    key = hashlib.sha256(json.dumps([source.sha256, sorted(columns.items()), 1]).encode()).hexdigest()[:24]
+    done, making = folder / key, folder / f"{key}.new"
+    if done.is_dir():
+        return done
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    reader = _Reader(source.path, {theirs: name for name, theirs in columns.items()})
+    parts = {}
+    for number, table in enumerate(reader.tables()):
+        name = f"part-{number:05}.parquet"
+        _write(table, making / name)
+        parts[name] = sha256(making / name)
+    (making / "facts.json").write_text(json.dumps({"bad": reader.bad, "parts": parts}))
+    making.rename(done)
+    return done
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
+
+
+class _Reader:
+    def __init__(self, path: str, names: Mapping[str, str]):
+        self.path, self.names = path, names
+        self.bad: list[dict] = []  # {"line", "reason"}
+        self.kinds: dict[str, tuple[type, int]] = {}  # column -> kind of its values, line of the first one
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Rows of about PART_BYTES of lines at a time."""
+        rows, size = [], 0
+        for number, line in enumerate(self._lines(), 1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(self._row(number, line))
+            except BadLine as error:
+                self.bad.append({"line": number, "reason": str(error)})
+                continue
+            size += len(line)
+            if size >= PART_BYTES:
+                yield self._table(rows)
+                rows, size = [], 0
+        if rows:
+            yield self._table(rows)
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            with gzip.open(self.path) if self.path.endswith(".gz") else open(self.path, "rb") as file:
+                yield from file
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise CurationError(f"{self.path} is no whole gzip file ({error}); fetch it again") from None
+
+    def _row(self, number: int, line: bytes) -> dict:
+        try:
+            values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            raise BadLine(f"no UTF-8 at byte {error.start}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadLine(f"no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise BadLine(f"a JSON {type(values).__name__}, no object")
+        if b"\\ud" in line or b"\\uD" in line:
+            try:
+                json.dumps(values, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise BadLine("half a surrogate pair, no character") from None
+        row = {LINE: number}
+        for theirs, value in values.items():
+            name = self.names.get(theirs, theirs)
+            if name in row:
+                raise CurationError(f"{self.path}:{number}: column {theirs!r} collides with the one taken for {name!r}")
+            row[name] = self._value(name, theirs, value, number)
+        for name in REQUIRED:
+            if row.get(name) is None:
+                raise BadLine(f"{name} is missing or null")
+        return row
+
+    def _value(self, name: str, theirs: str, value: object, number: int) -> object:
+        if value is None:
+            return None
+        kind = type(value)
+        if name in REQUIRED or name in OPTIONAL:
+            wanted = (int,) if name == "index" else (str, int) if name in KEYS else (str,)
+            if kind not in wanted:
+                raise BadLine(f"{theirs} is {KIND.get(kind, f'a {kind.__name__}')}, not {KIND[wanted[0]]}")
+        elif kind in (dict, list):
+            value, kind = json.dumps(value, ensure_ascii=False), str
+        if kind is int and not -WHOLE <= value < WHOLE:
+            raise BadLine(f"{theirs} is a number of more than 64 bits")
+        known, line = self.kinds.setdefault(name, (kind, number))
+        if kind is not known:
+            if {kind, known} != {int, float}:
+                raise CurationError(
+                    f"{self.path}: column {theirs!r} is {KIND[known]} in line {line} and {KIND[kind]} in line {number}: "
+                    "make them agree"
+                )
+            self.kinds[name] = (float, line)
+        return value
+
+    def _table(self, rows: list[dict]) -> pa.Table:
+        types = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+        names = dict.fromkeys([*REQUIRED, *OPTIONAL, *sorted(self.kinds)])
+        fields = [(name, types[self.kinds[name][0]]) for name in names if name in self.kinds]
+        present = {name for row in rows for name in row}
+        required = [(name, pa.string()) for name in REQUIRED if name not in self.kinds]
+        schema = pa.schema(
+            [(LINE, pa.int64()), *required, *(f for f in fields if f[0] in present or f[0] in OPTIONAL)]
+        )
+        return pa.Table.from_pylist(rows, schema=schema)

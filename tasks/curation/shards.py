@@ -1,0 +1,201 @@
+"""One pass over the texts of a shard: what every rule needs to know of a candidate by itself, and no text.
+
+`process_shard(shard, scan, out) -> path` is a function of its arguments, so the same one runs in a process pool or on a
+cluster; a file that is there is not made again. Thresholds are not known here: SQL decides (filters.sql).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.curation.inputs import LINE, OPTIONAL, REQUIRED, Shard, opened
+from tasks.curation.kernel.measure import Spec, measure
+from tasks.curation.policy import CurationError
+from tasks.responses import scripts_of
+
+BATCH_BYTES = 32 << 20  # of uncompressed columns decoded at a time
+BATCH_ROWS = 8192
+OPENING = 400  # bytes of a summary in which an opening is looked for
+WORDS = ("latin", "han", "kana", "hangul", "cyrillic", "greek", "arabic", "devanagari", "bengali")
+CODE = ("shards.py", "inputs.py", "kernel/*.py", "contamination*.py", "../responses.py")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is measured: the part of a policy, and of the code, that decides what a shard's file holds."""
+
+    spec: Spec
+    openings: tuple[str, ...] = ()
+    benchmarks: str | None = None  # folder with the indexes of evaluation sets
+    benchmarks_sha: str = ""
+
+    def key(self, shard: Shard) -> str:
+        """Name of the file: another content, column or measure, another name."""
+        facts = dataclasses.asdict(self) | {"benchmarks": None}
+        here = [shard.sha256, shard.groups, shard.columns, shard.lines, facts, _code()]
+        return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _code() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(p for pattern in CODE for p in Path(__file__).parent.glob(pattern)):
+        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def process_shard(shard: Shard, scan: Scan, out: Path) -> Path:
+    """Write `out/<key>.parquet`: a row for each well-formed row of the shard, the malformed ones in its metadata."""
+    import pyarrow.parquet as pq
+
+    path = out / f"{scan.key(shard)}.parquet"
+    if path.is_file():
+        return path
+    temporary = path.with_suffix(".new")
+    malformed, writer = [], None
+    try:
+        for start, batch in batches(shard, (*REQUIRED, *OPTIONAL)):
+            rows, bad = _well_formed(shard, start, batch)
+            malformed += bad
+            measured = _measured(rows, scan)
+            writer = writer or pq.ParquetWriter(temporary, measured.schema, compression="zstd", compression_level=1)
+            writer.write_batch(measured)
+        writer.add_key_value_metadata({"malformed": json.dumps(malformed)})
+    finally:
+        if writer:
+            writer.close()
+    temporary.rename(path)
+    return path
+
+
+def malformed_rows(path: Path) -> list[dict]:
+    """Rows that a shard's file left out: {sha256, origin, name, line | row, reason}."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_metadata(path).metadata[b"malformed"])
+
+
+def batches(shard: Shard, names: Sequence[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(position of its first row, columns by their names here) in the order of the shard; `names` None: all columns.
+
+    A batch has at most BATCH_ROWS rows and about BATCH_BYTES. OPTIONAL columns that the shard lacks are left out.
+    """
+    file = opened(shard.path)
+    columns = {theirs: name for name, theirs in shard.columns if names is None or name in names}
+    columns |= {name: name for name in shard.extra} if names is None else {}
+    columns |= {LINE: LINE} if shard.lines else {}
+    groups = list(range(*shard.groups))
+    size = sum(file.metadata.row_group(g).total_byte_size for g in groups)
+    rows = max(1, min(BATCH_ROWS, BATCH_BYTES * shard.rows // max(1, size)))
+    position = 0
+    try:
+        for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns), use_threads=False):
+            arrays = [_decoded(array) for array in batch.columns]
+            yield position, pa.RecordBatch.from_arrays(arrays, [columns[name] for name in batch.schema.names])
+            position += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):
+            raise
+        where = f"{shard.origin}, rows {shard.first + position:,} and on"
+        raise CurationError(f"{where}: damaged Parquet ({str(error).splitlines()[0]}); fetch the file again") from None
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array.cast(pa.large_string()) if pa.types.is_string_view(array.type) else array
+
+
+def _well_formed(shard: Shard, start: int, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[dict]]:
+    """The rows that are candidates, with their `position` in the shard, and the others with place and reason."""
+    faults: dict[int, str] = {}
+    for name in batch.schema.names:
+        array = batch[name]
+        if name in REQUIRED and array.null_count:
+            for i in np.flatnonzero(pc.is_null(array).to_numpy(zero_copy_only=False)):
+                faults.setdefault(int(i), f"{name} is missing or null")
+        for i in _invalid(array):
+            faults.setdefault(i, f"{name} is no UTF-8")
+    batch = batch.append_column("position", pa.array(np.arange(start, start + batch.num_rows, dtype=np.int32)))
+    if not faults:
+        return batch, []
+    common = {"sha256": shard.sha256, "origin": shard.origin, "name": shard.name}
+    lines = batch[LINE].to_pylist() if shard.lines else None
+    bad = [
+        common | ({"line": lines[i]} if lines else {"row": shard.first + start + i}) | {"reason": faults[i]}
+        for i in sorted(faults)
+    ]
+    good = np.ones(batch.num_rows, bool)
+    good[list(faults)] = False
+    return batch.filter(pa.array(good)), bad
+
+
+def _invalid(array: pa.Array) -> list[int]:
+    """Rows of a text column that are no UTF-8; the reader does not look."""
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return []
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        if len(array) == 1:
+            return [0]
+        half = len(array) // 2
+        return _invalid(array[:half]) + [half + i for i in _invalid(array[half:])]
+    return []
+
+
+def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
+    text = rows["text"]
+    measures = measure(text, scan.spec)
+    columns = {name: rows[name].cast(pa.string()) for name in ("id", "prompt_id")}
+    for name in OPTIONAL:
+        kind = pa.int64() if name == "index" else pa.string()
+        columns[name] = rows[name].cast(kind) if name in rows.schema.names else pa.nulls(len(rows), kind)
+    columns["language"] = columns["language"].fill_null("en")
+    columns["position"] = rows["position"]
+    columns["line"] = rows[LINE] if LINE in rows.schema.names else pa.nulls(len(rows), pa.int64())
+    columns |= dict(zip(measures.schema.names, measures.columns, strict=True))
+    columns["words"], columns["language_share"] = _language(columns)
+    columns["opening"] = _openings(text, scan.openings)
+    return pa.RecordBatch.from_pydict({k: v for k, v in columns.items() if not k.startswith("words_")})
+
+
+def _language(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
+    """(words, share of those in a script of the target language); null where there are none, or no script is known."""
+    counts = {name: columns[f"words_{name}"].to_numpy() for name in (*WORDS, "other")}
+    total = np.sum(list(counts.values()), axis=0, dtype=float)
+    wanted = np.full(len(total), np.nan)
+    languages = columns["language"].dictionary_encode()
+    codes = languages.indices.to_numpy()
+    for code, language in enumerate(languages.dictionary.to_pylist()):
+        try:
+            scripts = {s.lower() if s.lower() in WORDS else "other" for s in scripts_of(language)}
+        except ValueError:
+            continue
+        here = codes == code
+        wanted[here] = np.sum([counts[s][here] for s in sorted(scripts)], axis=0)
+    share = np.divide(wanted, total, out=np.full(len(total), np.nan), where=total > 0)
+    return pa.array(total), pa.array(share, mask=np.isnan(share))
+
+
+def _openings(text: pa.Array, openings: Sequence[str]) -> pa.Array:
+    """The refused opening that a summary (what follows </think>, or the whole text) begins with; null where none."""
+    if not openings or not len(text):
+        return pa.nulls(len(text), pa.string())
+    offsets = np.frombuffer(text.buffers()[1], np.int64 if pa.types.is_large_string(text.type) else np.int32)
+    offsets = offsets[text.offset : text.offset + len(text) + 1].tolist()
+    data = (text.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
+    folded = tuple(opening.casefold() for opening in openings)
+    found: list[str | None] = []
+    for start, stop in zip(offsets, offsets[1:]):
+        end = data.find(b"</think>", start, stop)
+        start = start if end < 0 else end + len(b"</think>")
+        head = data[start : min(stop, start + OPENING)].decode(errors="ignore").lstrip().casefold()
+        found.append(next((o for o, f in zip(openings, folded) if head.startswith(f)), None) if head.startswith(folded) else None)
+    return pa.array(found, pa.string())

@@ -1,0 +1,86 @@
+"""A parallel map over processes that die with their parent; one worker is the calling process itself."""
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any
+
+from tasks.curation.policy import CurationError
+
+
+class Workers:
+    """`with Workers(2) as run: run(function, *columns)`, in the order of the arguments, as `map` does."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        if self.count > 1:
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+            )
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __call__(self, function: Callable, *columns: Sequence, done: Callable[[int], None] | None = None) -> Iterator[Any]:
+        """Results in order; `done(i)` is called when job i is finished, in whatever order. Not more than a few ahead."""
+        jobs = list(zip(*columns, strict=True))
+        if not self._pool or len(jobs) < 2:
+            for i, job in enumerate(jobs):
+                result = function(*job)
+                if done:
+                    done(i)
+                yield result
+            return
+        yield from self._parallel(function, jobs, done)
+
+    def _parallel(self, function: Callable, jobs: list[tuple], done: Callable[[int], None] | None) -> Iterator[Any]:
+        running, ready, following, given = {}, {}, 0, 0
+        try:
+            while given < len(jobs) or running:
+                while given < len(jobs) and len(running) < 2 * self.count:
+                    running[self._pool.submit(function, *jobs[given])] = given
+                    given += 1
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    ready[number] = future.result()
+                    if done:
+                        done(number)
+                while following in ready:
+                    yield ready.pop(following)
+                    following += 1
+        except BrokenProcessPool:
+            raise CurationError(
+                "a worker process was killed, most likely for want of memory: run again with fewer --threads; "
+                "finished shards are kept"
+            ) from None
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _begin(parent: int) -> None:
+    """In a new worker: one thread for every library, interrupts are the parent's, and no life without it."""
+    import pyarrow as pa
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pa.set_cpu_count(1)
+    try:
+        handle = os.pidfd_open(parent)
+    except ProcessLookupError:
+        os._exit(1)
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="die with parent", daemon=True).start()

@@ -32,7 +32,7 @@ class Bin(Settings):
 
     name: str = Field(description="rule name, and column for caps")
     column: str
-    edges: tuple[float, ...] = Field((), description="a value equal to an edge belongs to the class above it")
+    edges: tuple[float, ...] = Field((), description="a value equal to an edge belongs to the class below")
     quantiles: int | None = Field(None, ge=2, description="classes equally filled by the rows that pass so far")
     labels: tuple[str, ...] = Field((), description="names of the classes, from low to high values; default 1, 2, ...")
 

@@ -33,6 +33,7 @@ class Scan:
 
     spec: Spec
     openings: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()  # columns of the candidates that the policy's selection names
     benchmarks: str | None = None  # folder with the indexes of evaluation sets
     benchmarks_sha: str = ""
 
@@ -60,7 +61,7 @@ def process_shard(shard: Shard, scan: Scan, out: Path) -> Path:
     temporary = path.with_suffix(".new")
     malformed, writer = [], None
     try:
-        for start, batch in batches(shard, (*REQUIRED, *OPTIONAL)):
+        for start, batch in batches(shard, (*REQUIRED, *OPTIONAL, *scan.named)):
             rows, bad = _well_formed(shard, start, batch)
             malformed += bad
             measured = _measured(rows, scan)
@@ -81,29 +82,37 @@ def malformed_rows(path: Path) -> list[dict]:
     return json.loads(pq.read_metadata(path).metadata[b"malformed"])
 
 
-def batches(shard: Shard, names: Sequence[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+def batches(
+    shard: Shard, names: Sequence[str] | None, wanted: np.ndarray | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(position of its first row, columns by their names here) in the order of the shard; `names` None: all columns.
 
-    A batch has at most BATCH_ROWS rows and about BATCH_BYTES. OPTIONAL columns that the shard lacks are left out.
+    A batch has at most BATCH_ROWS rows and about BATCH_BYTES. OPTIONAL columns that the shard lacks are left out, and
+    so are row groups without a position of `wanted` (ascending).
     """
     file = opened(shard.path)
     columns = {theirs: name for name, theirs in shard.columns if names is None or name in names}
-    columns |= {name: name for name in shard.extra} if names is None else {}
+    columns |= {name: name for name in shard.extra if names is None or name in names}
     columns |= {LINE: LINE} if shard.lines else {}
-    groups = list(range(*shard.groups))
-    size = sum(file.metadata.row_group(g).total_byte_size for g in groups)
-    rows = max(1, min(BATCH_ROWS, BATCH_BYTES * shard.rows // max(1, size)))
     position = 0
-    try:
-        for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns), use_threads=False):
-            arrays = [_decoded(array) for array in batch.columns]
-            yield position, pa.RecordBatch.from_arrays(arrays, [columns[name] for name in batch.schema.names])
-            position += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        if getattr(error, "errno", None):
-            raise
-        where = f"{shard.origin}, rows {shard.first + position:,} and on"
-        raise CurationError(f"{where}: damaged Parquet ({str(error).splitlines()[0]}); fetch the file again") from None
+    for group in range(*shard.groups):
+        meta = file.metadata.row_group(group)
+        first, position = position, position + meta.num_rows
+        if wanted is not None and not np.diff(np.searchsorted(wanted, [first, position]))[0]:
+            continue
+        size = max(1, min(BATCH_ROWS, BATCH_BYTES * meta.num_rows // max(1, meta.total_byte_size)))
+        try:
+            for batch in file.iter_batches(size, row_groups=[group], columns=list(columns), use_threads=False):
+                arrays = [_decoded(array) for array in batch.columns]
+                yield first, pa.RecordBatch.from_arrays(arrays, [columns[name] for name in batch.schema.names])
+                first += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None):
+                raise
+            raise CurationError(
+                f"{shard.origin}: damaged Parquet in row {shard.first + first:,} or after "
+                f"({str(error).splitlines()[0]}); fetch the file again"
+            ) from None
 
 
 def _decoded(array: pa.Array) -> pa.Array:
@@ -157,6 +166,7 @@ def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
     for name in OPTIONAL:
         kind = pa.int64() if name == "index" else pa.string()
         columns[name] = rows[name].cast(kind) if name in rows.schema.names else pa.nulls(len(rows), kind)
+    columns |= {name: rows[name] for name in scan.named if name in rows.schema.names and name not in columns}
     columns["language"] = columns["language"].fill_null("en")
     columns["position"] = rows["position"]
     columns["line"] = rows[LINE] if LINE in rows.schema.names else pa.nulls(len(rows), pa.int64())

@@ -1,0 +1,106 @@
+"""An index of the n-grams of benchmark items, against which texts are checked for contamination."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+_FILTER_BITS = 16  # bits of the filter in front of the table, for each n-gram
+
+
+@dataclass(frozen=True)
+class GramIndex:
+    """Hashes of distinct n-grams (ASCII alphanumeric runs, single non-ASCII code points) and the items they occur in.
+
+    It holds no text: hashes and names only, so it can be published and used where the items must not be read.
+    """
+
+    n: int
+    names: tuple[str, ...]  # of the items; `gram_item` is an index into them
+    hashes: np.ndarray  # uint64 [grams], ascending
+    places: np.ndarray  # int64 [grams + 1]: items of gram g are items[places[g]:places[g + 1]]
+    items: np.ndarray  # int32
+    normals: pa.Array  # fixed_size_binary(16): hash of each normalised item, for exact matches of short ones
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64 [items]: distinct n-grams of each item after the filter; 0 for those that n-grams cannot find."""
+        return np.bincount(self.items, minlength=len(self.names)).astype(np.int64)
+
+    @classmethod
+    def build(cls, n: int, texts: pa.Array, max_document_frequency: int | None = None, names=None) -> "GramIndex":
+        """From the items' texts; n-grams in more than `max_document_frequency` items are boilerplate and left out."""
+        from tasks.curation.kernel.measures import normal_hash, shingle_sets
+
+        names = tuple(map(str, range(len(texts)))) if names is None else tuple(names)
+        if len(names) != len(texts):
+            raise ValueError(f"{len(names)} names for {len(texts)} items: wanted one each")
+        offsets, hashes = shingle_sets(texts, n, signs=False)
+        items = np.repeat(np.arange(len(texts), dtype=np.int32), np.diff(offsets))
+        order = np.argsort(hashes, kind="stable")
+        grams, counts = np.unique(hashes, return_counts=True)
+        kept = counts <= (max_document_frequency or len(texts))
+        return cls(
+            n, names, grams[kept], np.concatenate([[0], np.cumsum(counts[kept])]), items[order][np.repeat(kept, counts)],
+            normal_hash(texts),
+        )  # fmt: skip
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """(filter bits, table, first and last posting of each slot, items, sizes) for the compiled kernel."""
+        if not hasattr(self, "_arrays"):
+            object.__setattr__(self, "_arrays", self._tables())
+        return self._arrays
+
+    def _tables(self) -> tuple[np.ndarray, ...]:
+        size = 1 << max(6, int(2 * len(self.hashes)).bit_length())
+        bits = np.zeros(1 << max(0, (_FILTER_BITS * len(self.hashes) // 64).bit_length()), np.uint64)
+        places = (self.hashes >> np.uint64(32)) & np.uint64(len(bits) * 64 - 1)
+        np.bitwise_or.at(bits, places >> np.uint64(6), np.uint64(1) << (places & np.uint64(63)))
+        slots, gram_at = np.zeros(size, np.uint64), np.zeros(size, np.int64)
+        waiting, at = np.arange(len(self.hashes)), self.hashes & np.uint64(size - 1)
+        while len(waiting):  # each round puts one of the waiting grams into every free slot they ask for
+            free = slots[at] == 0
+            taken, first = np.unique(at[free], return_index=True)
+            chosen = waiting[free][first]
+            slots[taken], gram_at[taken] = self.hashes[chosen], chosen
+            left = slots[at] != self.hashes[waiting]
+            waiting, at = waiting[left], (at[left] + np.uint64(1)) & np.uint64(size - 1)
+        postings = np.zeros((size, 2), np.int64)
+        used = slots != 0
+        postings[used, 0], postings[used, 1] = self.places[gram_at[used]], self.places[gram_at[used] + 1]
+        return bits, slots, postings, self.items, self.sizes
+
+    def save(self, folder: Path) -> None:
+        """grams.parquet (hash, items), items.parquet (name, normal); `n` in the schema's metadata."""
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lists = pa.ListArray.from_arrays(pa.array(self.places, pa.int32()), pa.array(self.items, pa.int32()))
+        grams = pa.table({"hash": pa.array(self.hashes, pa.uint64()), "items": lists})
+        pq.write_table(grams.replace_schema_metadata({"ngram": str(self.n)}), folder / "grams.parquet")
+        pq.write_table(pa.table({"name": list(self.names), "normal": self.normals}), folder / "items.parquet")
+
+    @classmethod
+    def load(cls, folder: Path) -> "GramIndex":
+        """What `save` wrote; ValueError naming the file where it is none."""
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        grams, items = pq.read_table(folder / "grams.parquet"), pq.read_table(folder / "items.parquet")
+        n = (grams.schema.metadata or {}).get(b"ngram")
+        if n is None or grams.column_names != ["hash", "items"] or items.column_names != ["name", "normal"]:
+            raise ValueError(f"{folder / 'grams.parquet'} is no index of n-grams: write it with GramIndex.save")
+        lists = grams["items"].combine_chunks()
+        counts = np.diff(lists.offsets.to_numpy())
+        return cls(
+            int(n), tuple(items["name"].to_pylist()), grams["hash"].to_numpy(),
+            np.concatenate([[0], np.cumsum(counts)]), lists.flatten().to_numpy(),
+            items["normal"].combine_chunks(),
+        )  # fmt: skip
+
+
+NO_GRAMS = GramIndex(
+    0, (), np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.int32), pa.array([], pa.binary(16))
+)

@@ -1,0 +1,189 @@
+"""Measures of texts for filters, deduplication and decontamination: one compiled scan over Arrow arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.curation.kernel.arrow import Texts, binary16, flat
+from tasks.curation.kernel.characters import SCRIPT_NAMES, class_table, letter_rules, normalised
+from tasks.curation.kernel.grams import NO_GRAMS, GramIndex
+from tasks.curation.kernel.layout import COUNTS, NOT_NFC, WIDTH, WORDS
+from tasks.responses import CHARS_PER_WORD
+
+COLUMNED_SCRIPTS = ("Latin", "Han", "Kana", "Hangul", "Cyrillic", "Greek", "Arabic", "Devanagari", "Bengali")
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the measures are taken with."""
+
+    shingle: int = 5  # n, tokens of an n-gram for near-duplicates
+    permutations: int = 128
+    bands: int = 16  # bands * rows <= permutations
+    rows: int = 8
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("shingle", "permutations", "bands", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Spec.{name} is {getattr(self, name)}, wanted 1 or more")
+        if self.bands * self.rows > self.permutations:
+            raise ValueError(
+                f"{self.bands} bands of {self.rows} rows need {self.bands * self.rows} permutations, "
+                f"Spec.permutations is {self.permutations}: see banding()"
+            )
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """Odd factors and terms (uint32 [bands * rows]) of the permutations x -> factor * x + term modulo 2**32."""
+        values = [_mix(_mix(self.seed & _MASK64) + k) & 0xFFFFFFFF for k in range(2 * self.bands * self.rows)]
+        return np.array(values[0::2], np.uint32) | np.uint32(1), np.array(values[1::2], np.uint32)
+
+
+def _mix(x: int) -> int:
+    """The finaliser of splitmix64, as in native.py."""
+    x &= _MASK64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & _MASK64
+    return x ^ x >> 31
+
+
+def banding(threshold: float, permutations: int, recall: float = 0.99) -> tuple[int, int]:
+    """(bands, rows) with the fewest candidate pairs by which a pair of Jaccard `threshold` is found with `recall`.
+
+    A pair of similarity J shares a band with probability 1 - (1 - J**rows)**bands, which grows with J: every pair at
+    or above the threshold is found with at least this probability. ValueError where no banding reaches it.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold {threshold} is no Jaccard similarity: wanted more than 0, at most 1")
+    for rows in range(permutations, 0, -1):
+        bands = permutations // rows
+        if 1 - (1 - threshold**rows) ** bands >= recall:
+            return bands, rows
+    raise ValueError(f"{permutations} permutations find pairs of Jaccard {threshold} with less than {recall}: take more")
+
+
+def measure(texts: pa.Array, spec: Spec = Spec(), grams: GramIndex | None = None) -> pa.RecordBatch:
+    """One row of measures for each text, in order; a null text gives a row of nulls.
+
+    Columns: see `schema`. Texts: string, large_string or binary (UTF-8), sliced or not; ValueError naming the row of
+    a text that is not UTF-8. Byte offsets and code points count the text as it is given.
+    """
+    from tasks.curation.kernel.fused import measure_texts
+
+    batch = flat(texts)
+    count = len(batch.offsets) - 1
+    out = np.zeros((count, WIDTH), np.int64)
+    exact, normal = np.empty((count, 16), np.uint8), np.empty((count, 16), np.uint8)
+    bands = np.zeros((count, spec.bands), np.uint64)
+    index = grams or NO_GRAMS
+    measure_texts(
+        batch.data, batch.offsets, (*class_table(), *letter_rules()), spec.shingle, (*spec.coefficients(), spec.rows),
+        index.n, index.arrays(), out, exact, normal, bands,
+    )  # fmt: skip
+    _composed(batch, out[:, NOT_NFC] != 0, normal)
+    return _batch(out, batch.null, exact, normal, bands, spec, grams is not None)
+
+
+def _composed(batch: Texts, rows: np.ndarray, normal: np.ndarray) -> None:
+    """Puts right the `normal` hash of the texts that NFC may change: few, and unicodedata is Python's."""
+    rows = np.flatnonzero(rows)
+    if len(rows):
+        raw = (batch.data[batch.offsets[row] : batch.offsets[row + 1]].tobytes().decode() for row in rows)
+        normal[rows] = _digests(flat(pa.array(map(normalised, raw), pa.large_string())))
+
+
+def _digests(batch: Texts) -> np.ndarray:
+    from tasks.curation.kernel.fused import digests
+
+    out = np.empty((len(batch.offsets) - 1, 16), np.uint8)
+    digests(batch.data, batch.offsets, out)
+    return out
+
+
+def schema(spec: Spec = Spec(), grams: bool = False) -> pa.Schema:
+    """Columns of `measure`, in order."""
+    counts = ("chars", "bytes", "tokens", "shingles")
+    layout = ("paragraphs", "longest_paragraph")
+    tags = ("code_fences", "think_open", "think_close", "answer_open", "answer_close")
+    fields = [(name, pa.int64()) for name in counts]
+    fields += [("exact", pa.binary(16)), ("normal", pa.binary(16)), ("bands", pa.list_(pa.uint64(), spec.bands))]
+    fields += [("repeated_ngrams", pa.float64())]
+    fields += [(name, pa.int64()) for name in layout] + [("repeated_paragraphs", pa.float64())]
+    fields += [(name, pa.int64()) for name in tags] + [("well_formed", pa.bool_()), ("thought_chars", pa.int64())]
+    fields += [(f"words_{name.lower()}", pa.float64()) for name in (*COLUMNED_SCRIPTS, "Other")]
+    if grams:
+        fields += [("gram_hits", pa.int32()), ("gram_item", pa.int32()), ("gram_coverage", pa.float64())]
+        fields += [("gram_start", pa.int64()), ("gram_end", pa.int64())]
+    return pa.schema(fields)
+
+
+def _words(out: np.ndarray) -> dict[str, np.ndarray]:
+    columns = {f"words_{name.lower()}": np.zeros(len(out)) for name in (*COLUMNED_SCRIPTS, "Other")}
+    for script, name in enumerate(SCRIPT_NAMES, 1):
+        column = name if name in COLUMNED_SCRIPTS else "Other"
+        columns[f"words_{column.lower()}"] += out[:, WORDS + script] / CHARS_PER_WORD.get(name, 1)
+    return columns
+
+
+def _batch(out, null, exact, normal, bands, spec: Spec, with_grams: bool) -> pa.RecordBatch:
+    raw = {name: out[:, place] for place, name in enumerate(COUNTS)}
+    absent = np.zeros(len(out), bool) if null is None else null
+    positions = raw["tokens"] - spec.shingle + 1
+    short = absent | (positions < 1)
+    values = {name: (raw[name], absent) for name in schema(grams=with_grams).names if name in raw}
+    values["repeated_ngrams"] = (1 - raw["shingles"] / np.maximum(positions, 1), short)
+    values["repeated_paragraphs"] = (raw["repeated_chars"] / np.maximum(raw["paragraph_chars"], 1), absent)
+    values["well_formed"] = (raw["well_formed"] != 0, absent)
+    values["thought_chars"] = (raw["thought_chars"], absent | (raw["thought_chars"] < 0))
+    values |= {name: (column, absent) for name, column in _words(out).items()}
+    if with_grams:
+        values["gram_coverage"] = (raw["gram_hits"] / np.maximum(raw["gram_grams"], 1), absent)
+    columns = {"exact": binary16(exact, null), "normal": binary16(normal, null)}
+    columns["bands"] = pa.FixedSizeListArray.from_arrays(pa.array(bands.reshape(-1)), spec.bands, mask=pa.array(short))
+    fields = schema(spec, with_grams)
+    for field in fields:
+        if field.name not in columns:
+            value, mask = values[field.name]
+            columns[field.name] = pa.array(value.astype(field.type.to_pandas_dtype()), field.type, mask=mask)
+    return pa.RecordBatch.from_arrays([columns[name] for name in fields.names], schema=fields)
+
+
+def shingle_sets(texts: pa.Array, n: int, signs: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """(offsets int64 [texts + 1], hashes uint64): the sorted, distinct n-gram hashes of each text; none for a null.
+
+    With `signs` the tokens of near-duplicates, without them those of decontamination.
+    """
+    from tasks.curation.kernel.fused import shingle_lists
+
+    batch = flat(texts)
+    return shingle_lists(batch.data, batch.offsets, (*class_table(), *letter_rules()), n, signs)
+
+
+def jaccard(offsets: np.ndarray, hashes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Exact Jaccard similarity (float64) of the pairs (left[i], right[i]) of `shingle_sets`; 0 for two empty sets."""
+    from tasks.curation.kernel.fused import jaccard_pairs
+
+    left, right = np.ascontiguousarray(left, np.int64), np.ascontiguousarray(right, np.int64)
+    if len(left) != len(right):
+        raise ValueError(f"{len(left)} left and {len(right)} right members of pairs: wanted as many")
+    for name, members in (("left", left), ("right", right)):
+        if len(members) and (members.min() < 0 or members.max() >= len(offsets) - 1):
+            raise ValueError(f"{name} members {members.min()}..{members.max()} of 0..{len(offsets) - 2}")
+    out = np.empty(len(left))
+    jaccard_pairs(offsets, hashes, left, right, out)
+    return out
+
+
+def exact_hash(texts: pa.Array) -> pa.Array:
+    """128-bit hash of the bytes of each text, as fixed_size_binary(16); equal on every machine and version."""
+    batch = flat(texts)
+    return binary16(_digests(batch), batch.null)
+
+
+def normal_hash(texts: pa.Array) -> pa.Array:
+    """`exact_hash` of the normalised text (`normalised`): of short texts, one by one in Python."""
+    batch = flat(texts)
+    folded = [normalised(batch.data[a:b].tobytes().decode()) for a, b in zip(batch.offsets, batch.offsets[1:])]
+    return binary16(_digests(flat(pa.array(folded, pa.large_string()))), batch.null)

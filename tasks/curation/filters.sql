@@ -30,14 +30,14 @@ SELECT row, list_filter([
     {   rule: 'code_block', value: code_fences::DOUBLE, threshold: t.max_code_fences,
         keep: code_fences <= t.max_code_fences, evidence: NULL },
     {   -- where nobody says how sampling ended, a think block that never closes was cut off
-        rule: 'truncated', value: if(complete, 1, 0)::DOUBLE, threshold: t.complete, keep: complete,
-        evidence: CASE WHEN complete THEN NULL WHEN finish IS NULL THEN 'the think block never closes'
+        rule: 'truncated', value: m.complete::INT::DOUBLE, threshold: t.complete, keep: m.complete,
+        evidence: CASE WHEN m.complete THEN NULL WHEN finish IS NULL THEN 'the think block never closes'
                        ELSE 'ended by ' || finish END
     },
     {   rule: 'no_thought', value: coalesce(thought_chars, 0)::DOUBLE, threshold: t.thought,
         keep: coalesce(thought_chars, 0) > 0, evidence: if(thought_chars IS NULL, 'no closed think block', NULL) },
-    {   rule: 'bad_format', value: well_formed::INT::DOUBLE, threshold: t.well_formed, keep: well_formed,
-        evidence: if(well_formed, NULL, format('<think> {} </think> {} <answer> {} </answer> {}',
+    {   rule: 'bad_format', value: m.well_formed::INT::DOUBLE, threshold: t.well_formed, keep: m.well_formed,
+        evidence: if(m.well_formed, NULL, format('<think> {} </think> {} <answer> {} </answer> {}',
                                                think_open, think_close, answer_open, answer_close)) },
     {   rule: 'too_short', value: tokens::DOUBLE, threshold: t.min_tokens, keep: tokens >= t.min_tokens,
         evidence: NULL },

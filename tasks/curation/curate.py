@@ -1,0 +1,241 @@
+"""Candidates to a training set: filters, decontamination, deduplication, selection, with a reason for every row.
+
+Texts are read in one pass shard by shard, by the kernel; tables without text hold everything else, and DuckDB decides on
+them. The result depends on the candidates and the policy alone: every table is in the order of ids.
+"""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tasks.curation.funnel import Counts, Funnel
+from tasks.curation.inputs import SHARD_BYTES, Shard, Source, agreed, checked_source, find_sources, register
+from tasks.curation.place import KIND, Place, writing
+from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy, Selection
+from tasks.curation.workers import Workers
+
+MEMORY = 4 << 30  # bytes, of all processes together
+DATABASE_SHARE = 0.4  # of the memory
+BAD_SHARE = 0.001
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a run may use; no result depends on it."""
+
+    workers: int = 1
+    memory: int = MEMORY
+    shard_bytes: int = SHARD_BYTES
+
+
+def curate(
+    inputs: Sequence[str | Path],
+    policy: Policy,
+    out: Path,
+    columns: Mapping[str, str] | None = None,
+    work: Path | None = None,
+    workers: int = 1,
+    memory: int = MEMORY,
+    benchmarks: Sequence[Benchmark] = (),
+    max_bad_share: float = BAD_SHARE,
+    sums: Mapping[str, str] | None = None,
+    seed: int = 0,
+    keep_work: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress | None = None,
+) -> Funnel:
+    """Curate files of candidates into `out` (kept, decisions, outcomes, near_duplicates, funnel, manifest).
+
+    columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
+    that the file must have. max_bad_share: malformed rows among all from which the run stops. work: folder for what a
+    killed run goes on from; beside `out` where none is given. progress(step, done, total). Raises CurationError.
+    """
+    machine = Machine(workers, memory, shard_bytes)
+    if benchmarks:
+        against = (*policy.decontamination.against, *benchmarks)
+        decontamination = policy.decontamination.model_copy(update={"against": against})
+        policy = policy.model_copy(update={"decontamination": decontamination})
+    with Place(out, work) as place, Workers(workers) as run:
+        session = _Session(policy, place, machine, run, seed, progress or (lambda *_: None))
+        session.read(find_sources(inputs), columns or {}, sums or {}, max_bad_share)
+        made = place.work / "export"
+        shutil.rmtree(made, ignore_errors=True)
+        with _database(place.work / "tables", machine) as con:
+            session.collect(con)
+            funnel = session.export(con, session.decide(con), made)
+        with writing(made):
+            funnel.write(made)
+            session.seal(made)
+        place.publish(made)
+        if not keep_work:
+            place.clear()
+    return funnel
+
+
+class _Session:
+    """One run: what its steps hand on to each other."""
+
+    def __init__(self, policy: Policy, place: Place, machine: Machine, run: Workers, seed: int, progress: Progress):
+        self.policy, self.place, self.machine, self.run, self.seed, self.progress = policy, place, machine, run, seed, progress
+        self.sources: list[Source] = []
+        self.shards: list[Shard] = []
+        self.files: list[Path] = []
+        self.malformed: list[dict] = []
+
+    def read(self, sources: Sequence[Source], columns: Mapping[str, str], sums: Mapping[str, str], max_bad_share: float) -> None:
+        """Inputs to shards, shards to files of measures; stops where too many rows are malformed."""
+        from tasks.curation.shards import malformed_rows, process_shard
+
+        for i, source in enumerate(self.run(checked_source, sources, [sums] * len(sources))):
+            self.sources.append(source)
+            self.progress("checking files", i + 1, len(sources))
+        with writing(self.place.work / "converted"):
+            self.shards, self.malformed = register(
+                self.sources, columns, self.place.work, self.machine.shard_bytes, self.run
+            )
+        if not self.shards and not self.malformed:
+            raise CurationError(f"no candidates: {', '.join(s.path for s in self.sources)} hold no rows")
+        self._refuse_bad(len(self.malformed) + sum(s.rows for s in self.shards), max_bad_share)
+        self.schema = agreed(self.shards)
+        scan, folder = self._scan(), self.place.work / "shards"
+        folder.mkdir(exist_ok=True)
+        total, count = sum(s.rows for s in self.shards), 0
+        self.progress("reading texts", 0, total)
+        jobs = [self.shards, [scan] * len(self.shards), [folder] * len(self.shards)]
+        for shard, path in zip(self.shards, self.run(process_shard, *jobs)):
+            self.files.append(path)
+            self.malformed += malformed_rows(path)
+            count += shard.rows
+            self.progress("reading texts", count, total)
+        self._refuse_bad(sum(s.rows for s in self.shards) + len(self.malformed), max_bad_share)
+
+    def _refuse_bad(self, total: int, max_bad_share: float) -> None:
+        if len(self.malformed) <= max_bad_share * total:
+            return
+        first = "; ".join(_place(bad) for bad in self.malformed[:3])
+        raise CurationError(
+            f"{len(self.malformed):,} of about {total:,} rows are malformed, more than a share of {max_bad_share:g}: {first}. "
+            "Mend the files, map the columns, or allow more with --max-bad-share"
+        )
+
+    def _scan(self):
+        from tasks.curation.shards import Scan
+
+        return Scan(spec(self.policy.deduplication), self.policy.filters.refused_openings, named(self.policy.selection))
+
+    def collect(self, con) -> None:
+        """Table `measured` of all candidates, in the order of their ids, which must differ."""
+        import pyarrow as pa
+
+        files = list(map(str, self.files))
+        con.register("shards", pa.table({"number": pa.array(range(len(files)), pa.int32()), "file": pa.array(files, pa.string())}))
+        self.progress("ordering ids", 0, 1)
+        run_sql(con, "decisions", files=files)
+        con.execute("CREATE OR REPLACE VIEW passing AS SELECT row, passes FROM measured")
+        self.progress("ordering ids", 1, 1)
+        twice = con.execute(
+            "SELECT m.id, n.shard, n.position, n.line, m.shard, m.position, m.line "
+            "FROM measured m JOIN measured n ON n.row = m.row - 1 WHERE m.id = n.id ORDER BY m.row"
+        ).fetchall()  # fmt: skip
+        if twice:
+            key, shard_a, position_a, line_a, shard_b, position_b, line_b = twice[0]
+            places = sorted([self.shards[shard_a].place(position_a, line_a), self.shards[shard_b].place(position_b, line_b)])
+            raise CurationError(
+                f"id {key!r} stands twice, in {places[0]} and {places[1]}, and {len(twice) - 1:,} other ids do so too: "
+                "ids must differ; map another column with --columns id=COLUMN, or leave a file out"
+            )
+
+    def decide(self, con) -> list[str]:
+        """The steps, each a table or view (row, decisions) of all candidates; their names in order."""
+        filters = self.policy.filters.model_dump(exclude={"refused_openings"})
+        run_sql(con, "filters", **filters, openings=len(self.policy.filters.refused_openings))
+        self._passed(con, "filters")
+        steps = ["filters"]
+        return steps
+
+    def _passed(self, con, step: str) -> None:
+        """Those that fail the step pass no longer; `step` is one of our own names."""
+        con.execute(
+            f"UPDATE measured SET passes = false WHERE passes AND row IN "
+            f"(SELECT row FROM {step} WHERE NOT list_bool_and(list_transform(decisions, lambda d: d.keep)))"
+        )
+
+    def export(self, con, steps: Sequence[str], folder: Path) -> Funnel:
+        """All files of the result but the picture and the manifest."""
+        from tasks.curation import export
+
+        folder.mkdir()
+        counts, total = Counts(), sum(s.rows for s in self.shards)
+        export.write_decisions(con, steps, self.malformed, folder, counts, lambda n: self.progress("writing decisions", n, total))
+        export.write_near_duplicates(con, folder)
+        runs = self.place.work / "tables" / "runs"
+        kept = export.write_kept(
+            con, self.shards, self.schema, runs, folder, self.run, lambda n, of: self.progress("writing kept rows", n, of)
+        )
+        funnel = counts.funnel(steps)
+        if funnel.kept != kept:
+            raise AssertionError(f"{funnel.kept} candidates pass every rule, {kept} were written")
+        return funnel
+
+    def seal(self, folder: Path) -> None:
+        from tasks.provenance.artifacts import write_manifest
+
+        inputs = sorted(({"file": s.name, "sha256": s.sha256} for s in self.sources), key=lambda s: (s["file"], s["sha256"]))
+        write_manifest(folder, kind=KIND, policy=json.loads(self.policy.model_dump_json()), seed=self.seed, inputs=inputs)
+
+
+def _place(bad: dict) -> str:
+    return (f"{bad['origin']}:{bad['line']}" if "line" in bad else f"{bad['origin']} row {bad['row']}") + f": {bad['reason']}"
+
+
+def spec(deduplication: Deduplication):
+    """What the kernel measures for the thresholds of a policy; one band where texts are not compared."""
+    from tasks.curation.kernel import Spec, banding
+
+    thresholds = [t for t in (deduplication.within_prompt, deduplication.across_prompts) if t is not None]
+    bands, rows = banding(min(thresholds), deduplication.permutations) if thresholds else (1, 1)
+    return Spec(deduplication.shingle, deduplication.permutations, bands, rows)
+
+
+def named(selection: Selection) -> tuple[str, ...]:
+    """Columns that a selection names, of the candidates or of ours."""
+    names = {band.column for _, band in selection.all_bands} | {b.column for b in selection.bins}
+    for cap in selection.all_caps:
+        names |= {cap.by, *(key.removeprefix("-") for key in cap.order)}
+    return tuple(sorted(names - {None}))
+
+
+@contextlib.contextmanager
+def _database(folder: Path, machine: Machine) -> Iterator:
+    """A database on disk, of this run alone: what it holds is made again from the shards' files."""
+    import duckdb
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = {
+        "threads": machine.workers,
+        "memory_limit": f"{int(machine.memory * DATABASE_SHARE) >> 20}MiB",
+        "temp_directory": str(folder / "spill"),
+    }
+    try:
+        with writing(folder), duckdb.connect(str(folder / "curation.duckdb"), config=config) as con:
+            yield con
+    except duckdb.OutOfMemoryException as error:
+        raise CurationError(
+            f"{config['memory_limit']} are too little for the tables of this run ({str(error).splitlines()[0]}): "
+            "give more --memory"
+        ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_sql(con, name: str, **parameters) -> None:
+    """The statements of one SQL file, each with those of the parameters that it uses."""
+    import duckdb
+
+    for statement in duckdb.extract_statements(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")):
+        con.execute(statement, {key: parameters[key] for key in statement.named_parameters})

@@ -21,12 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import code_planted  # noqa: E402
-from tasks.verification.code import domain, sets  # noqa: E402
+from tasks.prompts.formats import livecodebench  # noqa: E402
+from tasks.prompts.formats.found import convert  # noqa: E402
+from tasks.verification.code import domain  # noqa: E402
 from tasks.verification.code.repair import repair_prompt  # noqa: E402
 from tasks.verification.verdict import VerificationError  # noqa: E402
 
 DATA = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 REPAIRS = 10  # bug-fixing prompts made from each set
+FORMATS = {"code_contests": "stdio", "codeforces": "stdio"}  # others are called as their set
 
 
 def lines(path: Path) -> list[dict]:
@@ -57,9 +60,15 @@ def entry_of(row: dict, meta: dict) -> str:
     return row["tests"]["functional"].rpartition("check(")[2].rstrip(" )\n")
 
 
+def task_of(name: str, row: dict) -> tuple[dict, str | None]:
+    """(meta, solution) of a row; a solution of None is one that the set does not have."""
+    meta = dict(convert(FORMATS.get(name, name), row).meta)
+    return meta, meta.pop("solution", None)
+
+
 def programs(name: str, row: dict) -> tuple[dict, dict[str, tuple[str, str]]]:
     """(meta, {label: (program, status it must have)}) of a row of any set but livecodebench."""
-    meta, solution = getattr(sets, name)(row)
+    meta, solution = task_of(name, row)
     if solution is None:
         solution, wrong = code_planted.standard_io(meta["tests"]["cases"])
     else:
@@ -106,7 +115,7 @@ def livecodebench_jobs(rows: list[dict]) -> list[tuple]:
     jobs = []
     for row in rows:
         passed = row["graded_list"][0]
-        for meta, program, error in sets.livecodebench(row):
+        for meta, program, error in livecodebench.submissions(row):
             if error is not None:
                 jobs.append(
                     (row["question_id"], f"failed: {error.partition(' at ')[0].lower()}", "wrong", meta, program)
@@ -122,7 +131,7 @@ def repairs(name: str, rows: list[dict], threads: ThreadPoolExecutor) -> None:
     """Bug-fixing prompts of a set: the repaired program passes, the unrepaired one does not."""
 
     def one(row: dict) -> tuple[str, str] | None:
-        meta, solution = getattr(sets, name)(row)
+        meta, solution = task_of(name, row)
         made = repair_prompt({"id": "repair", "text": "", "meta": json.dumps(meta)}, solution, seed=0)
         if made is None:
             return None

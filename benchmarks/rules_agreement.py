@@ -8,15 +8,12 @@ immutabledict installed, the instruction checks are also compared with lm-eval's
 """
 
 import collections
-import csv
-import io
 import json
 import os
 import random
 import sys
 import tarfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 DATA = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 from benchmarks.rules_planted import FOLLOWED
+from tasks.prompts.sources import Source, read_source
 from tasks.verification.instructions import domain as instructions
 from tasks.verification.verify import gold_problems, verify_all
 
@@ -84,18 +82,27 @@ def compare(cases: list[tuple[dict, str, str]], explain: Callable[[dict, str, st
     return len(classes["UNEXPLAINED"])
 
 
+def prompts_of(form: str, path: str) -> list[dict]:
+    """Rows of a shared file as the prompt bank makes them, by name of origin."""
+    source = Source(name=form, path=str(DATA / path), format=form, licence="see MANIFEST.jsonl")
+    return [
+        {"id": row.origin.rpartition("/")[2], "domain": row.domain, "gold": row.gold, "meta": json.dumps(row.meta),
+         "problem": row.problem}
+        for row in read_source(source, ROOT, 0).rows
+    ]  # fmt: skip
+
+
 def choices() -> int:
     """MMLU's test golds: every option in five spellings; the gold's are ok, all others wrong."""
     cases, rejected = [], []
-    for name, row in _mmlu():
-        options = dict(zip("ABCD", row[1:5]))
-        prompt = {"id": name, "domain": "choice", "gold": row[5], "meta": json.dumps({"options": options})}
-        if problem := gold_problems([prompt])[0]:
-            rejected.append(f"{name}: {problem}")
+    prompts = prompts_of("mmlu", "mmlu/mmlu.zip/data/test/*.csv")
+    for prompt, problem in zip(prompts, gold_problems(prompts)):
+        if problem := prompt["problem"] or problem:
+            rejected.append(f"{prompt['id']}: {problem}")
             continue
-        for label, text in options.items():
+        for label, text in json.loads(prompt["meta"])["options"].items():
             for spelling in (label, f"({label})", rf"\boxed{{\text{{{label}}}}}", f"{label}. {text}", text):
-                cases.append((prompt, spelling, "ok" if label == row[5] else "wrong"))
+                cases.append((prompt, spelling, "ok" if label == prompt["gold"] else "wrong"))
 
     def explain(prompt: dict, answer: str, expected: str, got: str) -> str | None:
         texts = list(json.loads(prompt["meta"])["options"].values())
@@ -110,46 +117,30 @@ def choices() -> int:
     return compare(cases, explain, "MMLU test, every option in five spellings")
 
 
-def _mmlu() -> Iterator[tuple[str, list[str]]]:
-    with zipfile.ZipFile(DATA / "mmlu" / "mmlu.zip") as archive:
-        for name in sorted(archive.namelist()):
-            if "/test/" in name and name.endswith(".csv") and "__MACOSX" not in name:
-                with archive.open(name) as file:
-                    for i, row in enumerate(csv.reader(io.TextIOWrapper(file, encoding="utf-8"))):
-                        yield f"{Path(name).stem}#{i}", row
-
-
 def puzzles() -> int:
     """Golds in several spellings are ok; with one person or cell changed they are wrong."""
-    import pyarrow.parquet as pq
-
     rng, cases = random.Random(0), []
-    for file in sorted((DATA / "kk-logic").glob("*/*.parquet")):
-        rows = pq.read_table(file, columns=["names", "solution", "solution_text", "solution_text_format"]).to_pylist()
-        for i, row in enumerate(rows):
-            names, roles = row["names"], ["knight" if knight else "knave" for knight in row["solution"]]
-            meta = json.dumps({"puzzle": "knights-and-knaves", "people": names})
-            prompt = {"id": f"{file.parent.name}/{file.stem}#{i}", "domain": "logic", "meta": meta}
-            prompt["gold"] = row["solution_text_format"]
-            flipped = list(roles)
-            k = rng.randrange(len(names))
-            flipped[k] = "knave" if roles[k] == "knight" else "knight"
-            cases.append((prompt, row["solution_text"], "ok"))
-            for found, status in ((roles, "ok"), (flipped, "wrong")):
-                cases.append((prompt, json.dumps(dict(zip(names, found))), status))
-                cases.append((prompt, ", ".join(f"{n} is a {r}" for n, r in zip(names, found)), status))
-                lists = {r: ", ".join(n for n, x in zip(names, found) if x == r) for r in ("knight", "knave")}
-                cases.append((prompt, "\n".join(f"{r.title()}s: {n or 'none'}" for r, n in lists.items()), status))
+    for prompt in prompts_of("knights_and_knaves", "kk-logic"):
+        names = json.loads(prompt["meta"])["people"]
+        roles = ["knave" if line.endswith("knave") else "knight" for line in prompt["gold"].splitlines()]
+        flipped = list(roles)
+        k = rng.randrange(len(names))
+        flipped[k] = "knave" if roles[k] == "knight" else "knight"
+        cases.append((prompt, prompt["gold"], "ok"))
+        for found, status in ((roles, "ok"), (flipped, "wrong")):
+            cases.append((prompt, json.dumps(dict(zip(names, found))), status))
+            cases.append((prompt, ", ".join(f"{n} is a {r}" for n, r in zip(names, found)), status))
+            lists = {r: ", ".join(n for n, x in zip(names, found) if x == r) for r in ("knight", "knave")}
+            cases.append((prompt, "\n".join(f"{r.title()}s: {n or 'none'}" for r, n in lists.items()), status))
     wrong = compare(cases, lambda *_: None, "Knights & Knaves, 4,000 golds, spelt and flipped")
     return wrong + _zebra(rng)
 
 
 def _zebra(rng: random.Random) -> int:
     cases = []
-    for row in json.loads((DATA / "zebra-logic/train/puzzle/zebra_logic.json").read_text()):
-        header, rows = row["solution"]["header"], row["solution"]["rows"]
-        prompt = {"id": row["id"], "domain": "logic", "gold": json.dumps(row["solution"])}
-        prompt["meta"] = json.dumps({"puzzle": "zebra", "solution": row["solution"]})
+    for prompt in prompts_of("zebra", "zebra-logic/train/puzzle/zebra_logic.json"):
+        solution = json.loads(prompt["gold"])
+        header, rows = solution["header"], solution["rows"]
         swapped = [list(r) for r in rows]
         column = rng.randrange(1, len(header))
         swapped[0][column], swapped[1][column] = swapped[1][column], swapped[0][column]
@@ -271,21 +262,13 @@ def ifeval() -> int:
     """Every instruction of the 541 prompts: its kwargs are accepted; a response written to follow it is ok, one written
     to break it is not.
     """
-    prompts = [json.loads(line) for line in (DATA / "ifeval-qwq" / "ifeval.jsonl").open()]
-    rows = [
-        {
-            "id": f"ifeval#{i}",
-            "domain": "instructions",
-            "gold": None,
-            "meta": json.dumps({"instruction_ids": row["instruction_id_list"], "kwargs": row["kwargs"]}),
-        }
-        for i, row in enumerate(prompts)
-    ]
+    rows = prompts_of("ifeval", "ifeval-qwq/ifeval.jsonl")
+    prompts = [json.loads(row["meta"]) for row in rows]
     problems = [problem for problem in gold_problems(rows) if problem]
     print(f"{len(rows)} prompts, {len(problems)} rejected: {problems}")
     tally: dict[str, list[int]] = {name: [0, 0, 0] for name in instructions.CHECKS}
     for row in prompts:
-        for name, kwargs in zip(row["instruction_id_list"], row["kwargs"]):
+        for name, kwargs in zip(row["instruction_ids"], row["kwargs"]):
             options = instructions.checked(name, kwargs)
             following, breaking = FOLLOWED[name](**options)
             good, bad = (instructions.follow(text, [name], [options])[0] for text in (following, breaking))
@@ -311,7 +294,7 @@ def _against_ifeval(prompts: list[dict], responses: int = 40) -> None:
         return
     rng, texts = random.Random(0), _responses()
     random.seed(0)  # IFEval's code draws a letter where a row's is `#` or `!`
-    asked = {json.dumps([n, k]): (n, k) for row in prompts for n, k in zip(row["instruction_id_list"], row["kwargs"])}
+    asked = {json.dumps([n, k]): (n, k) for row in prompts for n, k in zip(row["instruction_ids"], row["kwargs"])}
     per_type = collections.Counter(name for name, _ in asked.values())
     for wanted in instructions.CHECKS:
         same, ours_only, theirs_only = 0, 0, 0

@@ -6,6 +6,7 @@ from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
+from tasks.rewards.format import verifiable
 from tasks.rows import COMPLETION
 from tasks.sampling.policy import load_policy
 from tasks.sampling.rows import completion_rows
@@ -23,8 +24,8 @@ class Params(Settings):
 
 
 def body(p: Params, run: Run) -> dict:
-    rows = [r for r in read_prompts(run.input("prompts"), "train") if r["source"] in p.sources and r["gold"] is not None]
-    rows = sorted(rows, key=lambda r: r["id"])[: p.prompts]
+    mine = [r for r in read_prompts(run.input("prompts"), "train") if r["source"] in p.sources]
+    rows = sorted((r for r in mine if verifiable(r["domain"], r["gold"])), key=lambda r: r["id"])[: p.prompts]
     policy = load_policy(run.input("dev2"), run.threads)
     settings = {"temperature": p.temperature, "top_p": p.top_p, "max_tokens": p.max_tokens}
     texts = [render(run.template, r["text"]) for r in rows]

@@ -14,6 +14,7 @@ from tasks.evaluation.protocol import Protocol
 from tasks.prompts import running_sums
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import ArtifactError, read_rows, write_rows
+from tasks.rewards.format import verifiable
 from tasks.rows import COMPLETION, PROMPT, VERDICT, derive_seed
 from tasks.sampling.policy import Policy, load_policy
 from tasks.sampling.rows import completion_rows
@@ -37,7 +38,8 @@ def choose(rows: list[dict], p: Params) -> list[dict]:
     known = {r["source"] for r in rows}
     if unknown := [s for s in p.sources if s not in known]:
         raise ArtifactError(f"evaluate.sources: {unknown} have no row in data/01_final; it has {sorted(known)}")
-    found = sorted((r for r in rows if r["source"] in p.sources and r["gold"] is not None), key=lambda r: r["id"])
+    mine = [r for r in rows if r["source"] in p.sources and verifiable(r["domain"], r["gold"])]
+    found = sorted(mine, key=lambda r: r["id"])
     if len(found) < p.problems:
         raise ArtifactError(
             f"evaluate.problems asks for {p.problems} problems, but the final split holds {len(found)} of {', '.join(p.sources)}: "

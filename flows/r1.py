@@ -11,6 +11,7 @@ from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
 from tasks.rewards import canaries
 from tasks.rewards.composition import compose
+from tasks.rewards.format import verifiable
 from tasks.rewards.preference import load_preference
 from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
@@ -29,7 +30,7 @@ class Params(Settings):
 
 def body(p: Params, run: Run) -> dict:
     rows = read_prompts(run.input("prompts"), "train")
-    general = [r for r in of_sources(rows, p.general_sources) if r["gold"] is None]
+    general = [r for r in of_sources(rows, p.general_sources) if not verifiable(r["domain"], r["gold"])]
     reasoning = of_sources(rows, p.sources)
     order = grpo.lay_out(p.grpo, reasoning, general, run.seed)
     judged = load_preference(run.input("reward_models"))

@@ -12,8 +12,11 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-# A registry that loads its members by name: what imports it depends on the whole folder, programs in the jail included.
-REGISTRIES = {"tasks/verification/verify.py": "tasks/verification"}
+# Registries that load their members by name: what imports one depends on its whole folder, programs in the jail included.
+REGISTRIES = {
+    "tasks/verification/verify.py": "tasks/verification",
+    "tasks/prompts/formats/found.py": "tasks/prompts/formats",
+}
 RUNNERS = ("flows/__init__.py", "flows/orchestration/")  # what runs a stage decides nothing about its content
 
 

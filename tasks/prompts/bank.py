@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tasks.prompts.columns import RawRow
 from tasks.prompts.readers import SourceError
-from tasks.prompts.sources import VERIFIED, RawRow, Reading
+from tasks.prompts.sources import NEEDS_GOLD, Reading
 from tasks.prompts.split import split_of
 from tasks.rows import row_id
 
@@ -86,7 +87,7 @@ def _reject(raw: RawRow, count_tokens: Callable[[str], int], max_tokens: int) ->
         return "empty_text", 0.0, 1.0, "the text is empty"
     if (tokens := count_tokens(raw.text)) > max_tokens:
         return "prompt_tokens", float(tokens), float(max_tokens), f"{tokens} tokens: {raw.text[:60]!r}…"
-    if raw.domain in VERIFIED and not (raw.gold or "").strip():
+    if raw.domain in NEEDS_GOLD and not (raw.gold or "").strip():
         return "gold", 0.0, 1.0, "there is no gold"
     return None
 

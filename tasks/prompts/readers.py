@@ -1,10 +1,11 @@
-"""Rows out of files: JSONL, JSON, CSV, TSV, Parquet, each also gzipped; one file, a directory or a glob.
+"""Rows out of files: JSONL, JSON, CSV, TSV, Parquet, each also gzipped; one file, a directory, an archive or a glob.
 
 Every row comes with its origin, `file:line` in text files and `file#row` (from 1) in JSON arrays and Parquet, so
 that any later decision can point at it. Whatever cannot be read is a SourceError that names file, row and remedy.
 """
 
 import csv
+import fnmatch
 import gzip
 import io
 import json
@@ -12,7 +13,9 @@ import os.path
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+from tasks.prompts import archives
 from tasks.provenance.artifacts import ArtifactError
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -30,8 +33,13 @@ def format_of(path: Path) -> str | None:
 
 
 def find_files(root: Path, pattern: str) -> list[Path]:
-    """Files of a path, a directory (all of a known format in it, sorted) or a glob, relative to `root`."""
+    """Files of a path, a directory (all of a known format in it, sorted) or a glob, relative to `root`.
+
+    An archive is a directory: a file in it is the path of the archive and its own, which `read` opens.
+    """
     path = root / pattern
+    if found := archives.inside(path):
+        return _members(*found, pattern)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and format_of(p) and not p.name.startswith("."))
         if not files:
@@ -58,26 +66,50 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     return files
 
 
+def _members(archive: Path, wanted: str, pattern: str) -> list[Path]:
+    """Files of a known format in an archive: all, one, a folder's, or those that a glob of their names matches."""
+    try:
+        names = [name for name in archives.members(archive) if format_of(Path(name))]
+    except OSError as error:
+        raise SourceError(f"{pattern}: {error}; is the download complete?") from error
+    fits = [n for n in names if not wanted or n == wanted or n.startswith(f"{wanted}/") or fnmatch.fnmatch(n, wanted)]
+    if not fits:
+        held = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        raise SourceError(f"{pattern}: no such file of a known format in {archive.name}; it holds {held or 'none'}")
+    return [archive / name for name in fits]
+
+
 def shown(root: Path, path: Path) -> str:
     """A path the way params.yaml writes it: relative to the repository root, `..` included."""
     return Path(os.path.relpath(path, root)).as_posix()
 
 
-def read(path: Path, name: str) -> Iterator[tuple[str, dict]]:
-    """(origin, row) of one file; `name` is what the origin calls it."""
+def read(path: Path, name: str, header: tuple[str, ...] | None = None) -> Iterator[tuple[str, dict]]:
+    """(origin, row) of one file; `name` is what the origin calls it.
+
+    `header`: the columns of CSV files that come without a header line.
+    """
     kind = format_of(path)
     try:
-        if kind == ".parquet":
-            yield from _parquet(path, name)
-            return
-        with open(path, "rb") as raw:
+        with _opened(path) as raw:
             stream = gzip.open(raw) if path.name.lower().endswith(".gz") else raw
+            if kind == ".parquet":
+                yield from _parquet(io.BytesIO(stream.read()) if stream is not raw else raw, name)
+                return
             text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-            yield from {".csv": _csv, ".tsv": _csv, ".json": _json}.get(kind, _json_lines)(text, name)
+            if kind in (".csv", ".tsv"):
+                yield from _csv(text, name, header)
+            else:
+                yield from (_json if kind == ".json" else _json_lines)(text, name)
     except UnicodeDecodeError as error:
         raise SourceError(f"{name}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{name}: cannot be read: {error}; is the download complete?") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    found = archives.inside(path)
+    return io.BytesIO(archives.read_member(*found)) if found else open(path, "rb")
 
 
 def _json_lines(text, name: str) -> Iterator[tuple[str, dict]]:
@@ -115,12 +147,12 @@ def _record(row, origin: str) -> dict:
     return row
 
 
-def _csv(text, name: str) -> Iterator[tuple[str, dict]]:
+def _csv(text, name: str, header: tuple[str, ...] | None) -> Iterator[tuple[str, dict]]:
     csv.field_size_limit(MAX_FIELD)
     delimiter = "\t" if name.lower().removesuffix(".gz").endswith(".tsv") else ","
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        header = next(reader, None)
+        header = header or next(reader, None)
         if header is None:
             return
         if len(set(header)) < len(header):
@@ -138,14 +170,13 @@ def _csv(text, name: str) -> Iterator[tuple[str, dict]]:
         raise SourceError(f"{name}:{reader.line_num}: no valid CSV ({error})") from error
 
 
-def _parquet(path: Path, name: str) -> Iterator[tuple[str, dict]]:
+def _parquet(file: IO[bytes], name: str) -> Iterator[tuple[str, dict]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(io.BytesIO(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path)
         number = 0
-        for batch in file.iter_batches(batch_size=4096):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
             for row in batch.to_pylist():
                 number += 1
                 yield f"{name}#{number}", row

@@ -15,36 +15,43 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tasks.prompts.archives import on_disk
+from tasks.prompts.columns import Columns, MetaValue, RawRow, reader_of, require
+from tasks.prompts.formats.found import Format, load
 from tasks.prompts.readers import SourceError, find_files, read, read_hub, shown
 from tasks.provenance.artifacts import sha256
 from tasks.rows import derive_seed
 from tasks.settings import Settings
 
-Domain = Literal["maths", "logic", "code", "stem", "writing", "qa", "self", "translation", "greeting", "safety"]
-VERIFIED = ("maths", "logic", "choice", "quantity")  # domains whose verifier needs a gold
-
-
-class Columns(Settings):
-    """Which column of a file holds what; dots reach into nested values (`messages.0.content`)."""
-
-    text: str = Field(description="the question")
-    gold: str | None = Field(None, description="the expected answer, or a text that holds it: see gold_pattern")
-    solution: str | None = Field(None, description="a reference response, used as it stands")
-    language: str | None = Field(None, description='"en" or "zh" for each row; overrides the source\'s')
-    id: str | None = Field(None, description="the row's name at its origin, kept in meta")
+Domain = Literal[
+    "maths", "choice", "quantity", "logic", "instructions", "code", "writing", "qa", "self", "translation", "greeting",
+    "safety",
+]  # fmt: skip
+NEEDS_GOLD = ("maths", "choice", "quantity")  # a logic prompt says in its meta whether it does
+NEEDS_META = ("logic", "instructions", "code")  # without which nothing can be verified
+OPEN = ("writing", "qa", "self", "translation", "greeting", "safety")  # no rule verifies these
 
 
 class Source(Settings):
     """One source of prompts."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", description="its name in every row and metric")
-    path: str | None = Field(None, description="file, directory or glob, relative to the repository root")
+    path: str | None = Field(None, description="file, directory, archive or glob, relative to the repository root")
     hub: str | None = Field(None, description="data set on the Hub, or a folder that `datasets` can load")
     gym: str | None = Field(None, description="task of the reasoning-gym library by its name there, e.g. chain_sum")
     family: Literal["running_sums", "general"] | None = Field(None, description="a procedural family of tasks/prompts/")
     licence: str = Field(min_length=1, description="licence of the rows, e.g. MIT; `generated` for our own families")
-    domain: Domain | None = Field(None, description="null only where each item of a family says its own")
-    columns: Columns | None = Field(None, description="for path and hub")
+    domain: Domain | None = Field(None, description="null where a format or each item of a family says its own")
+    format: Format | None = Field(
+        None, description="what the rows of path and hub are, where tasks/prompts/formats/ knows it; else `columns`"
+    )
+    columns: Columns | None = Field(None, description="for path and hub, where no format is named")
+    meta: dict[str, MetaValue] = Field(
+        {}, description="beside columns: what the domain's verifier wants (tests, unit, tolerance …), from a column or constant"
+    )
+    drop_pattern: str | None = Field(
+        None, description="regex taken out of the text, such as a closing sentence that asks for a box"
+    )
     gold_pattern: str | None = Field(
         None, description=r"regex with one group that takes the gold out of its column, e.g. ####\s*(.+)$"
     )
@@ -70,51 +77,57 @@ class Source(Settings):
         if len(kinds) != 1:
             raise ValueError(f"source {self.name}: give exactly one of path, hub, gym, family; found {kinds or 'none'}")
         external = kinds[0] in ("path", "hub")
-        needed = ("columns",) if external else ("count",)
         allowed = {"path": ("sha256",), "hub": ("revision", "subset", "hub_split"), "gym": ("config",), "family": ()}[
             kinds[0]
         ]
-        special = {"columns", "gold_pattern", "limit", "count", "config", "revision", "subset", "hub_split", "sha256"}
-        allowed = {*allowed, *(("columns", "gold_pattern", "limit") if external else ("count",))}
-        if missing := [k for k in needed if getattr(self, k) is None]:
-            raise ValueError(f"source {self.name}: `{kinds[0]}` needs `{missing[0]}`")
+        of_columns = ("columns", "meta", "gold_pattern", "drop_pattern")
+        special = {*of_columns, "format", "limit", "count", "config", "revision", "subset", "hub_split", "sha256"}
+        allowed = {*allowed, *((*of_columns, "format", "limit") if external else ("count",))}
+        if external and (self.columns is None) == (self.format is None):
+            raise ValueError(f"source {self.name}: `{kinds[0]}` needs `columns`, or `format` where there is one for its rows")
+        if not external and self.count is None:
+            raise ValueError(f"source {self.name}: `{kinds[0]}` needs `count`")
         if extra := sorted((self.model_fields_set & special) - allowed):
             raise ValueError(f"source {self.name}: `{extra[0]}` means nothing beside `{kinds[0]}`")
+        if self.format and (extra := sorted(self.model_fields_set & {*of_columns})):
+            raise ValueError(f"source {self.name}: `{extra[0]}` means nothing beside `format`")
         self._check_values()
         return self
 
     def _check_values(self):
-        if self.domain is None and self.family != "general":
+        if self.domain is None and self.family != "general" and not self.format:
             raise ValueError(f"source {self.name}: give its domain")
-        if self.columns and self.domain in VERIFIED and self.columns.gold is None:
-            raise ValueError(f"source {self.name}: domain {self.domain} is verified, so `columns` needs `gold`")
-        if self.columns and self.domain == "logic":
-            raise ValueError(f"source {self.name}: logic is scored by reasoning-gym, so it needs `gym`, not files")
-        if self.gold_pattern is not None:
-            try:
-                groups = re.compile(self.gold_pattern).groups
-            except re.error as error:
-                raise ValueError(f"source {self.name}: gold_pattern is no regex: {error}") from None
-            if groups != 1:
-                raise ValueError(f"source {self.name}: gold_pattern has {groups} groups, it needs exactly one")
+        if self.format and self.domain not in (None, own := load(self.format).DOMAIN) and own not in OPEN:
+            raise ValueError(f"source {self.name}: rows of format {self.format} are of domain {own}, not {self.domain}")
+        if self.columns:
+            self._check_columns()
+        for key, groups in (("gold_pattern", 1), ("drop_pattern", None)):
+            if (pattern := getattr(self, key)) is not None:
+                try:
+                    found = re.compile(pattern).groups
+                except re.error as error:
+                    raise ValueError(f"source {self.name}: {key} is no regex: {error}") from None
+                if groups is not None and found != groups:
+                    raise ValueError(f"source {self.name}: {key} has {found} groups, it needs exactly one")
         if self.hub and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             raise ValueError(
                 f"source {self.name}: `hub` needs `revision`, the 40 hex digits of a commit: a branch moves"
             )
 
-
-@dataclass(frozen=True)
-class RawRow:
-    """A row as found. `problem` is (rule, evidence) where its columns already rule it out as a prompt."""
-
-    text: str
-    gold: str | None
-    solution: str | None
-    domain: str
-    language: str
-    origin: str
-    meta: dict = field(default_factory=dict)
-    problem: tuple[str, str] | None = None
+    def _check_columns(self):
+        if self.domain in NEEDS_GOLD and self.columns.gold is None:
+            raise ValueError(f"source {self.name}: domain {self.domain} is verified, so `columns` needs `gold`")
+        if self.domain == "choice" and self.columns.options is None and "options" not in self.meta:
+            raise ValueError(f"source {self.name}: a choice needs its options: give `columns.options`")
+        if self.columns.options is not None and (self.domain != "choice" or self.columns.gold is None):
+            raise ValueError(f"source {self.name}: `columns.options` is for domain choice, with `columns.gold`")
+        if self.domain in NEEDS_META and not self.meta:
+            raise ValueError(
+                f"source {self.name}: domain {self.domain} is verified by what stands in a prompt's meta: give `format`, or "
+                "`meta` (tasks/verification/ says which keys its verifier reads)"
+            )
+        if self.columns.id and self.domain == "code":
+            raise ValueError(f"source {self.name}: `columns.id` has no place in the meta of a code prompt")
 
 
 @dataclass
@@ -134,12 +147,13 @@ def read_source(source: Source, root: Path, seed: int) -> Reading:
     elif source.gym:
         rows = list(_gym(source, derive_seed(seed, "prompts", source.name)))
     elif source.hub:
-        rows = _from_columns(source, read_hub(root, source.hub, source.subset, source.hub_split, source.revision))
+        rows = _rows(source, read_hub(root, source.hub, source.subset, source.hub_split, source.revision))
     else:
         paths = _in_source(source, find_files, root, source.path)
-        files = {shown(root, path): sha256(path) for path in paths}
+        files = {shown(root, path): sha256(path) for path in dict.fromkeys(map(on_disk, paths))}
         _check_pin(source, files)
-        rows = _from_columns(source, (row for path in paths for row in read(path, shown(root, path))))
+        header = getattr(load(source.format), "HEADER", None) if source.format else None
+        rows = _rows(source, (row for path in paths for row in read(path, shown(root, path), header)))
     if not rows:
         raise SourceError(
             f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}"
@@ -201,15 +215,15 @@ def _gym(source: Source, seed: int) -> Iterator[RawRow]:
         )
 
 
-def _from_columns(source: Source, rows: Iterator[tuple[str, dict]]) -> list[RawRow]:
+def _rows(source: Source, rows: Iterator[tuple[str, dict]]) -> list[RawRow]:
     """Raw rows of a file or data set; a column missing from the first row of a file is an error, later ones are nulls."""
-    out, seen = [], set()
+    out, seen, one = [], set(), reader_of(source)
     for origin, row in _in_source_rows(source, islice(rows, source.limit)):
         file = re.split(r"[:#]\d+$", origin)[0]
         if file not in seen:
             seen.add(file)
-            _need_columns(source, origin, row)
-        out.append(_raw(source, origin, row))
+            require(source, origin, row)
+        out.append(one(origin, row))
     return out
 
 
@@ -219,53 +233,3 @@ def _in_source_rows(source: Source, rows: Iterator) -> Iterator:
     except SourceError as error:
         message = str(error)
         raise SourceError(message if message.startswith("source ") else f"source {source.name}: {message}") from error
-
-
-def _need_columns(source: Source, origin: str, row: dict) -> None:
-    for key, column in source.columns.model_dump().items():
-        if column is not None and _lookup(row, column) is _MISSING:
-            raise SourceError(
-                f"source {source.name}: {origin} has no column {column!r} (columns.{key} in params.yaml); there is: {', '.join(row)}"
-            )
-
-
-_MISSING = object()
-
-
-def _lookup(row, path: str):
-    """The value at a dotted path, or _MISSING; a column whose own name has dots is found first."""
-    if isinstance(row, dict) and path in row:
-        return row[path]
-    value = row
-    for part in path.split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return _MISSING
-    return value
-
-
-def _raw(source: Source, origin: str, row: dict) -> RawRow:
-    found, problem = {}, None
-    for key, column in source.columns.model_dump().items():
-        value = None if column is None else _lookup(row, column)
-        value = None if value is _MISSING else value
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = str(value)
-        if value is not None and not isinstance(value, str):
-            problem = problem or (f"{key}_type", f"column {column!r} holds a {type(value).__name__}, not text")
-            value = None
-        found[key] = value
-    if source.gold_pattern and found["gold"] is not None:
-        matches = list(re.finditer(source.gold_pattern, found["gold"], re.MULTILINE))
-        if matches:
-            found["gold"] = matches[-1][1].strip()
-        else:
-            problem = problem or ("gold_pattern", f"no match of {source.gold_pattern} in {found['gold'][-60:]!r}")
-    language = found["language"] or source.language
-    if language not in ("en", "zh"):
-        problem = problem or ("language", f"language {language!r} is neither en nor zh")
-    meta = {"id": found["id"]} if found["id"] is not None else {}
-    return RawRow(found["text"] or "", found["gold"], found["solution"], source.domain, language, origin, meta, problem)

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 
 from tasks.responses import parse
+from tasks.rewards.format import verifiable
 from tasks.rewards.reward import response
 
 Scorer = Callable[[list[tuple[str, str]]], list[float]]  # (rendered prompt, response) pairs -> scores in log-odds
 
 
 class helpfulness:
-    """Sigmoid of the model's score of prompt and summary; None on prompts with a gold, and on safety prompts."""
+    """Sigmoid of the model's score of prompt and summary; None on prompts that a rule verifies, and on safety prompts."""
 
     __name__ = "helpfulness"
     learned = True
@@ -19,7 +20,7 @@ class helpfulness:
         self.scorer = scorer
 
     def __call__(self, prompts, completions, *, domain, gold, **_) -> list[float | None]:
-        mine = [i for i, g in enumerate(gold) if g is None and domain[i] != "safety"]
+        mine = [i for i, g in enumerate(gold) if not verifiable(domain[i], g) and domain[i] != "safety"]
         texts = [response(p, c) for p, c in zip(prompts, completions, strict=True)]
         return scored(self.scorer, mine, [(prompts[i], parse(texts[i]).summary.strip()) for i in mine], len(prompts))
 

@@ -1,6 +1,8 @@
 """What is watched during RL and not rewarded: language share of the CoT, and explicit re-checking ("aha")."""
 
 from tasks.responses import RECHECK, parse, reasoning_language_share
+from tasks.rewards.format import verifiable
+from tasks.rewards.reward import column
 
 
 def watched(reward):
@@ -8,15 +10,16 @@ def watched(reward):
     import functools
 
     @functools.wraps(reward)
-    def function(prompts, completions, *, gold, language, log_metric=None, **columns):
+    def function(prompts, completions, *, gold, language, domain=None, log_metric=None, **columns):
         if log_metric:
-            reasoning = [(t, lang) for t, lang, g in zip(completions, language, gold, strict=True) if g is not None]
+            asked = zip(completions, language, column(domain, len(completions)), gold, strict=True)
+            reasoning = [(text, lang) for text, lang, d, g in asked if verifiable(d, g)]
             shares = [s for t, lang in reasoning if (s := reasoning_language_share(t, lang)) is not None]
             if shares:
                 log_metric("monitor/language", sum(shares) / len(shares))
             if reasoning:
                 rechecks = [bool(RECHECK.search(parse(t).think or "")) for t, _ in reasoning]
                 log_metric("monitor/recheck", sum(rechecks) / len(rechecks))
-        return reward(prompts, completions, gold=gold, language=language, log_metric=log_metric, **columns)
+        return reward(prompts, completions, gold=gold, domain=domain, language=language, log_metric=log_metric, **columns)
 
     return function

@@ -11,16 +11,9 @@ import json
 import random
 from collections.abc import Iterator
 
+from tasks.prompts.formats.bug_fixing import QUESTION
+
 TRIES = 12  # mutants tried for one prompt
-QUESTION = """The program below is meant to solve this task and fails some of its tests.
-
-{text}
-
-```{language}
-{program}
-```
-
-Find the fault and reply with the whole repaired program in one ```{language} block."""
 _SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import code_agreement
-from tasks.verification.code import domain, jail, sets
+from tasks.verification.code import domain, jail
 from tasks.verification.code.repair import mutants, repair_prompt
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,7 +48,7 @@ def test_solutions_pass_and_planted_programs_fail(name, rows):
 def test_a_canonical_solution_that_its_own_test_refutes_is_wrong(rows):
     """MBPP+ 164 and 295 as published: plain Python refuses them too."""
     for i in (94, 160):
-        meta, solution = sets.mbpp_plus(rows["mbpp_plus"][i])
+        meta, solution = code_agreement.task_of("mbpp_plus", rows["mbpp_plus"][i])
         namespace = {}
         with pytest.raises(AssertionError):
             exec(meta["prelude"] + solution + meta["tests"]["code"], namespace)
@@ -64,7 +64,7 @@ def test_graded_submissions(rows):
 
 
 def test_bug_fixing_prompts(rows):
-    meta, solution = sets.humaneval(rows["humaneval"][1])
+    meta, solution = code_agreement.task_of("humaneval", rows["humaneval"][1])
     prompt = {"id": "p", "domain": "code", "text": "Group the parentheses.", "gold": None, "meta": json.dumps(meta)}
     made = repair_prompt(prompt, solution, seed=3)
     assert made == repair_prompt(prompt, solution, seed=3)

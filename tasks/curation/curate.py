@@ -44,6 +44,7 @@ def curate(
     max_bad_share: float = BAD_SHARE,
     sums: Mapping[str, str] | None = None,
     seed: int = 0,
+    root: Path = Path(),
     keep_work: bool = False,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
@@ -51,7 +52,7 @@ def curate(
     """Curate files of candidates into `out` (kept, decisions, outcomes, near_duplicates, funnel, manifest).
 
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
-    that the file must have. max_bad_share: malformed rows among all from which the run stops. work: folder for what a
+    that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which the run stops. work: folder for what a
     killed run goes on from; beside `out` where none is given. progress(step, done, total). Raises CurationError.
     """
     machine = Machine(workers, memory, shard_bytes)
@@ -60,7 +61,7 @@ def curate(
         decontamination = policy.decontamination.model_copy(update={"against": against})
         policy = policy.model_copy(update={"decontamination": decontamination})
     with Place(out, work) as place, Workers(workers) as run:
-        session = _Session(policy, place, machine, run, seed, progress or (lambda *_: None))
+        session = _Session(policy, place, machine, run, seed, root, progress or (lambda *_: None))
         session.read(find_sources(inputs), columns or {}, sums or {}, max_bad_share)
         made = place.work / "export"
         shutil.rmtree(made, ignore_errors=True)
@@ -79,8 +80,11 @@ def curate(
 class _Session:
     """One run: what its steps hand on to each other."""
 
-    def __init__(self, policy: Policy, place: Place, machine: Machine, run: Workers, seed: int, progress: Progress):
-        self.policy, self.place, self.machine, self.run, self.seed, self.progress = policy, place, machine, run, seed, progress
+    def __init__(
+        self, policy: Policy, place: Place, machine: Machine, run: Workers, seed: int, root: Path, progress: Progress
+    ):
+        self.policy, self.place, self.machine, self.run = policy, place, machine, run
+        self.seed, self.root, self.progress = seed, root, progress
         self.sources: list[Source] = []
         self.shards: list[Shard] = []
         self.files: list[Path] = []
@@ -123,9 +127,27 @@ class _Session:
         )
 
     def _scan(self):
+        """What the shards are measured for; the problems of evaluation sets go to the workers as a folder of hashes."""
         from tasks.curation.shards import Scan
 
-        return Scan(spec(self.policy.deduplication), self.policy.filters.refused_openings, named(self.policy.selection))
+        policy = self.policy
+        scan = Scan(spec(policy.deduplication), policy.filters.refused_openings, named(policy.selection))
+        if not policy.decontamination.against:
+            return scan
+        from tasks.curation.contamination import benchmarks
+        from tasks.prompts.readers import SourceError
+
+        try:
+            problems = benchmarks(policy.decontamination, self.root)
+        except SourceError as error:
+            raise CurationError(f"decontamination.against: {error}") from None
+        sha = problems.sha()
+        folder = self.place.work / "benchmarks" / sha
+        with writing(folder):
+            problems.save(folder)
+        return dataclasses.replace(
+            scan, decontamination=policy.decontamination, benchmarks=folder, benchmarks_sha=sha
+        )
 
     def collect(self, con) -> None:
         """Table `measured` of all candidates, in the order of their ids, which must differ."""
@@ -155,7 +177,25 @@ class _Session:
         run_sql(con, "filters", **filters, openings=len(self.policy.filters.refused_openings))
         self._passed(con, "filters")
         steps = ["filters"]
+        if self.policy.decontamination.against:
+            con.execute(
+                "CREATE OR REPLACE VIEW decontamination AS "
+                "SELECT row, list_concat(prompt_findings, text_findings) AS decisions FROM measured"
+            )
+            self._passed(con, "decontamination")
+            steps.append("decontamination")
+        steps.append(self._select(con))
         return steps
+
+    def _select(self, con) -> str:
+        from tasks.curation.selection import select
+
+        try:
+            select(con, self.policy.selection, self.seed, lambda n, of: self.progress("selecting", n, of))
+        except ValueError as error:
+            raise CurationError(f"selection: {error}") from None
+        self._passed(con, "selection")
+        return "selection"
 
     def _passed(self, con, step: str) -> None:
         """Those that fail the step pass no longer; `step` is one of our own names."""

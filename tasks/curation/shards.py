@@ -5,9 +5,12 @@ cluster; a file that is there is not made again. Thresholds are not known here: 
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.curation.inputs import LINE, OPTIONAL, REQUIRED, Shard, opened
-from tasks.curation.kernel.measure import Spec, measure
-from tasks.curation.policy import CurationError
+from tasks.curation.kernel import Spec, measure
+from tasks.curation.policy import CurationError, Decontamination
 from tasks.responses import scripts_of
 
 BATCH_BYTES = 32 << 20  # of uncompressed columns decoded at a time
@@ -34,13 +37,15 @@ class Scan:
     spec: Spec
     openings: tuple[str, ...] = ()
     named: tuple[str, ...] = ()  # columns of the candidates that the policy's selection names
-    benchmarks: str | None = None  # folder with the indexes of evaluation sets
+    decontamination: Decontamination = Decontamination()
+    benchmarks: Path | None = None  # folder with the hashes of the evaluation sets' problems
     benchmarks_sha: str = ""
 
     def key(self, shard: Shard) -> str:
         """Name of the file: another content, column or measure, another name."""
-        facts = dataclasses.asdict(self) | {"benchmarks": None}
-        here = [shard.sha256, shard.groups, shard.columns, shard.lines, facts, _code()]
+        against = [self.decontamination.model_dump_json(exclude={"against"}), self.benchmarks_sha] if self.benchmarks else None
+        what = [dataclasses.asdict(self.spec), self.openings, self.named, against, _code()]
+        here = [shard.sha256, shard.groups, shard.columns, shard.lines, what]
         return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -160,8 +165,8 @@ def _invalid(array: pa.Array) -> list[int]:
 
 
 def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
-    text = rows["text"]
-    measures = measure(text, scan.spec)
+    text, problems = rows["text"], _benchmarks(scan.benchmarks) if scan.benchmarks else None
+    measures = measure(text, scan.spec, problems.text_index(scan.decontamination) if problems else None)
     columns = {name: rows[name].cast(pa.string()) for name in ("id", "prompt_id")}
     for name in OPTIONAL:
         kind = pa.int64() if name == "index" else pa.string()
@@ -173,7 +178,20 @@ def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
     columns |= dict(zip(measures.schema.names, measures.columns, strict=True))
     columns["words"], columns["language_share"] = _language(columns)
     columns["opening"] = _openings(text, scan.openings)
-    return pa.RecordBatch.from_pydict({k: v for k, v in columns.items() if not k.startswith("words_")})
+    if problems:
+        from tasks.curation.contamination import prompt_decisions, text_decisions
+
+        columns["prompt_findings"] = prompt_decisions(rows["prompt"], problems, scan.decontamination)
+        columns["text_findings"] = text_decisions(measures, problems, scan.decontamination)
+    return pa.RecordBatch.from_pydict({k: v for k, v in columns.items() if not k.startswith(("words_", "gram_"))})
+
+
+@functools.lru_cache(1)
+def _benchmarks(folder: Path):
+    """The problems of the evaluation sets, with what is made of them; once in a process."""
+    from tasks.curation.contamination import Benchmarks
+
+    return Benchmarks.load(folder)
 
 
 def _language(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
@@ -209,3 +227,33 @@ def _openings(text: pa.Array, openings: Sequence[str]) -> pa.Array:
         head = data[start : min(stop, start + OPENING)].decode(errors="ignore").lstrip().casefold()
         found.append(next((o for o, f in zip(openings, folded) if head.startswith(f)), None) if head.startswith(folded) else None)
     return pa.array(found, pa.string())
+
+
+class Texts:
+    """Texts of rows by their number, read from the shards as they are asked for.
+
+    `shard` and `position` (int32[rows]) say where each row stands.
+    """
+
+    def __init__(self, shards: Sequence[Shard], shard: np.ndarray, position: np.ndarray, threads: int):
+        self.shards, self.shard, self.position, self.threads = shards, shard, position, threads
+
+    def __call__(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
+        """(rows, texts) in the order of shards and of positions in them; a few shards are read ahead."""
+        rows = np.asarray(rows)
+        rows = rows[np.lexsort((self.position[rows], self.shard[rows]))]
+        numbers, starts = np.unique(self.shard[rows], return_index=True)
+        jobs = deque(zip(numbers.tolist(), np.split(rows, starts[1:])))
+        reading: deque = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            while jobs or reading:
+                while jobs and len(reading) <= self.threads:
+                    reading.append(pool.submit(lambda job: list(self._read(*job)), jobs.popleft()))
+                yield from reading.popleft().result()
+
+    def _read(self, number: int, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Array]]:
+        wanted = self.position[rows]
+        for start, batch in batches(self.shards[number], ("text",), wanted):
+            a, b = np.searchsorted(wanted, [start, start + batch.num_rows])
+            if b > a:
+                yield rows[a:b], batch["text"].take(pa.array(wanted[a:b] - start))

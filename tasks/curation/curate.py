@@ -184,10 +184,25 @@ class _Session:
             )
             self._passed(con, "decontamination")
             steps.append("decontamination")
-        steps.append(self._select(con))
-        return steps
+        if self.policy.deduplication.active:
+            self._deduplicate(con)
+            steps.append("deduplication")
+        self._select(con)
+        return [*steps, "selection"]
 
-    def _select(self, con) -> str:
+    def _deduplicate(self, con) -> None:
+        from tasks.curation.near_duplicates import deduplicate
+        from tasks.curation.shards import Texts
+
+        places = con.sql("SELECT shard, position FROM measured ORDER BY row").fetchnumpy()
+        texts = Texts(self.shards, places["shard"], places["position"], self.machine.workers)
+        folder = self.place.work / "tables" / "shingles"
+        folder.mkdir()
+        progress = lambda n, of: self.progress("comparing texts", n, of)  # noqa: E731
+        deduplicate(con, self.policy.deduplication, texts, folder, progress)
+        self._passed(con, "deduplication")
+
+    def _select(self, con) -> None:
         from tasks.curation.selection import select
 
         try:
@@ -195,7 +210,6 @@ class _Session:
         except ValueError as error:
             raise CurationError(f"selection: {error}") from None
         self._passed(con, "selection")
-        return "selection"
 
     def _passed(self, con, step: str) -> None:
         """Those that fail the step pass no longer; `step` is one of our own names."""

@@ -56,6 +56,11 @@ class Deduplication(Settings):
     embedding: str | None = Field(None, description="folder of a local sentence-embedding model; null: none")
     embedding_similarity: float = Field(0.95, gt=0, le=1, description="cosine similarity, where a model is given")
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is compared at all."""
+        return self.exact or any(x is not None for x in (self.within_prompt, self.across_prompts, self.embedding))
+
 
 class Benchmark(Settings):
     """An evaluation set that training data must not contain."""

@@ -11,24 +11,30 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from tasks.curation.kernel import layout, native, overlaps, words
-from tasks.curation.kernel.native import band_hashes, digest, minhash, repetition, scan, shingle_set
-from tasks.curation.kernel.overlaps import overlap
+from tasks.curation.kernel import layout, native, overlaps, vectors, words
+from tasks.curation.kernel.native import (
+    NFC_BIT,
+    WHITE_BIT,
+    band_hashes,
+    chain_of_thought,
+    code_points,
+    digest,
+    find_paragraphs,
+    fold,
+    fold_all,
+    minhash,
+    repetition,
+    scan,
+    shingle_set,
+    slots_for,
+)
+from tasks.curation.kernel.overlaps import hit_book, overlap
 from tasks.curation.kernel.words import count_fences, count_words
 
-SHINGLES, THOUGHT_CHARS = layout.SHINGLES, layout.THOUGHT_CHARS
-_FILES = (__file__, *(module.__file__ for module in (layout, native, words, overlaps)))
+_FILES = (__file__, *(module.__file__ for module in (layout, native, overlaps, vectors, words)))
 _HASH = hashlib.blake2b(b"".join(Path(file).read_bytes() for file in _FILES), digest_size=7)
 SOURCES = int.from_bytes(_HASH.digest(), "little")
 compiled = njit(nogil=True, cache=True)
-
-
-@njit(nogil=True)
-def code_points(data, lo, hi):
-    count = 0
-    for at in range(lo, hi):
-        count += data[at] & 0xC0 != 0x80
-    return count
 
 
 @njit(nogil=True)
@@ -50,14 +56,30 @@ def widest(offsets):
 
 
 @njit(nogil=True)
-def scratch_for(size):
-    """Memory for one text of up to `size` bytes; the system hands it out only as it is touched."""
-    slots = 64
-    while slots < 2 * size:
-        slots *= 2
+def load_text(data, lo, hi, text):
+    """The text into scratch, 64 zeros after it, so that every load of 64 bytes stays inside; its size."""
+    text[: hi - lo] = data[lo:hi]
+    text[hi - lo : hi - lo + 64] = 0
+    return hi - lo
+
+
+@njit(nogil=True)
+def token_scratch(size):
+    """(text, tokens, starts, plain, newlines, tags) for a text of up to `size` bytes.
+
+    The system hands the memory out only as it is touched: a third or less of it, in prose.
+    """
     tokens, starts, plain = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
-    folded, paragraphs = np.empty(size + 8, np.uint8), np.empty((size // 2 + 2, 3), np.int64)
-    return tokens, starts, plain, folded, paragraphs, np.empty(slots, np.uint64), np.empty(size + 1, np.uint64)
+    return np.empty(size + 128, np.uint8), tokens, starts, plain, np.empty(size, np.int64), np.empty(7, np.int64)
+
+
+@njit(nogil=True)
+def scan_text(data, lo, hi, characters, scratch):
+    text, tokens, starts, plain, newlines, tags = scratch
+    size = load_text(data, lo, hi, text)
+    tags[:] = 0
+    tags[2] = -1
+    return scan(text, size, characters[0], characters[1], tokens, starts, plain, newlines, tags)
 
 
 def _measure(sources):
@@ -68,29 +90,35 @@ def _measure(sources):
             return
         pages, classes, needed, spaceless = characters
         factors, terms, rows = permutations
-        tokens, starts, plain, folded, paragraphs, table, found = scratch_for(widest(offsets))
-        signature = np.empty(len(factors), np.uint32)
-        slots, sizes = len(index[1]), len(index[4])
-        hits, touched = np.zeros(sizes, np.int64), np.empty(sizes, np.int64)
-        book = np.zeros(slots, np.int64), hits, np.empty((sizes, 3), np.int64), touched
+        longest = widest(offsets)
+        scratch = token_scratch(longest)
+        text, tokens, starts, plain, newlines, tags = scratch
+        folded, paragraphs = np.empty(longest + 128, np.uint8), np.empty((longest // 2 + 2, 2), np.int64)
+        table, found = np.empty(slots_for(longest), np.uint64), np.empty(longest + 1, np.uint64)
+        signature, halves = np.empty(len(factors), np.uint32), np.empty(2048, np.uint32)
+        book = hit_book(index)
         for row in range(len(offsets) - 1):
-            lo, hi, counts = offsets[row], offsets[row + 1], out[row]
-            count, plains, size, start, end = scan(
-                data, lo, hi, pages, classes, tokens, starts, plain, folded, paragraphs, counts
-            )
-            put_digest(exact[row], data, lo, hi)
-            put_digest(normal[row], folded, 0, size)
-            repetition(folded, paragraphs, counts[layout.PARAGRAPHS], table, counts)
-            counts[SHINGLES] = shingle_set(tokens, count, n, table, found)
-            if counts[SHINGLES] > 0:
-                minhash(found, counts[SHINGLES], factors, terms, signature)
+            counts = out[row]
+            size = offsets[row + 1] - offsets[row]
+            count, plains, lines, chars, seen = scan_text(data, offsets[row], offsets[row + 1], characters, scratch)
+            counts[layout.BYTES], counts[layout.CHARS], counts[layout.TOKENS] = size, chars, count
+            counts[layout.NOT_NFC] = (seen & NFC_BIT) != 0
+            put_digest(exact[row], text, 0, size)
+            odd = (seen & WHITE_BIT) != 0
+            put_digest(normal[row], folded, 0, fold_all(text, size, pages, classes, folded) if odd else fold(text, size, folded))
+            counts[layout.PARAGRAPHS] = find_paragraphs(text, size, pages, classes, newlines, lines, paragraphs)
+            repetition(text, paragraphs, counts[layout.PARAGRAPHS], table, counts)
+            start, end = chain_of_thought(text, size, tags, pages, classes, counts)
+            if end < size:
+                counts[layout.THOUGHT_CHARS] = code_points(text, start, end)
+            count_words(text, start, end, pages, classes, needed, spaceless, counts)
+            count_fences(text, start, end, counts)
+            counts[layout.SHINGLES] = shingle_set(tokens, count, n, table, found)
+            if counts[layout.SHINGLES] > 0:
+                minhash(found, counts[layout.SHINGLES], factors, terms, halves, signature)
                 band_hashes(signature, rows, bands[row])
-            count_words(data, start, end, pages, classes, needed, spaceless, counts)
-            count_fences(data, start, end, counts)
-            if end < hi:
-                counts[THOUGHT_CHARS] = code_points(data, start, end)
             if gram_n > 0:
-                overlap(data, lo, hi, tokens, starts, plain, plains, gram_n, index, book, row + 1, counts)
+                overlap(text, size, tokens, starts, plain, plains, gram_n, index, book, row + 1, counts)
 
     return measure_texts
 
@@ -100,16 +128,14 @@ def _shingles(sources):
     def shingle_lists(data, offsets, characters, n, signs):
         """(offsets int64 [texts + 1], distinct n-gram hashes of each text, sorted)."""
         lists = np.zeros(len(offsets), np.int64)
-        hashes = np.empty(max(offsets[-1] - offsets[0], 16) // 4 + 16, np.uint64)
+        hashes = np.empty((offsets[-1] - offsets[0]) // 4 + 16, np.uint64)
         if sources == 0:
             return lists, hashes
-        tokens, starts, plain, folded, paragraphs, table, found = scratch_for(widest(offsets))
-        counts = np.zeros(layout.WIDTH, np.int64)
+        scratch, longest = token_scratch(widest(offsets)), widest(offsets)
+        text, tokens, starts, plain, newlines, tags = scratch
+        table, found = np.empty(slots_for(longest), np.uint64), np.empty(longest + 1, np.uint64)
         for row in range(len(offsets) - 1):
-            count, plains, _, _, _ = scan(
-                data, offsets[row], offsets[row + 1], characters[0], characters[1], tokens, starts, plain, folded,
-                paragraphs, counts,
-            )  # fmt: skip
+            count, plains, _, _, _ = scan_text(data, offsets[row], offsets[row + 1], characters, scratch)
             if not signs:
                 for k in range(plains):
                     tokens[k] = tokens[plain[k]]
@@ -152,8 +178,9 @@ def _digests(sources):
         """128-bit hash of the bytes of each text, into out [texts, 16]."""
         if sources == 0:
             return
+        text = np.empty(widest(offsets) + 64, np.uint8)
         for row in range(len(offsets) - 1):
-            put_digest(out[row], data, offsets[row], offsets[row + 1])
+            put_digest(out[row], text, 0, load_text(data, offsets[row], offsets[row + 1], text))
 
     return digests
 

@@ -9,33 +9,20 @@ import numpy as np
 from numba import njit
 
 from tasks.curation.kernel.layout import (
-    ANSWER_CLOSE,
-    ANSWER_OPEN,
-    BYTES,
-    CHARS,
-    CODE_FENCES,
-    GRAM_END,
-    GRAM_HITS,
-    GRAM_ITEM,
-    GRAM_START,
     LONGEST_PARAGRAPH,
-    NOT_NFC,
     PARAGRAPH_CHARS,
-    PARAGRAPHS,
     REPEATED_CHARS,
-    SHINGLES,
-    THINK_CLOSE,
     THINK_OPEN,
     THOUGHT_CHARS,
-    TOKENS,
     WELL_FORMED,
-    WORDS,
 )
+from tasks.curation.kernel.vectors import fold64, load_word, ones, text_masks, trailing_zeros
 
 U = np.uint64
 M1, M2, GOLDEN = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB), U(0x9E3779B97F4A7C15)
-CHAR_STEP, TOKEN_STEP, LANE = U(0xD6E8FEB86659FD93), U(0xC2B2AE3D27D4EB4F), U(0xA0761D6478BD642F)
-S27, S30, S31, S32, S8, ONE = U(27), U(30), U(31), U(32), U(8), U(1)
+WORD_STEP, TOKEN_STEP, LANE = U(0xD6E8FEB86659FD93), U(0xC2B2AE3D27D4EB4F), U(0xA0761D6478BD642F)
+LOWER, ALL = U(0x2020202020202020), U(0xFFFFFFFFFFFFFFFF)
+S27, S30, S31, S32, ONE = U(27), U(30), U(31), U(32), U(1)
 OTHER, ALNUM, SIGN, SPACE, WIDE = 0, 1, 2, 3, 4  # kinds of bytes
 SCRIPT_BITS, NFC_BIT, MARK_BIT, WHITE_BIT, JOINER_ID, LATIN_ID = 0x1F, 0x20, 0x40, 0x80, 31, 1
 
@@ -69,20 +56,24 @@ def mix(x):
 def digest(data, start, end):
     """128-bit hash of bytes: two sums over the big-endian 64-bit words, each mixed with its place, then the length."""
     low, high, place = U(0), U(0), U(0)
-    for at in range(start, end, 8):
-        word = U(0)
-        if at + 8 <= end:
-            for k in range(8):
-                word = (word << S8) | U(data[at + k])
-        else:
-            for k in range(8):
-                word = (word << S8) | (U(data[at + k]) if at + k < end else U(0))
+    for at in range(start, end - 7, 8):
         place += GOLDEN
-        mixed = mix(word + place)
+        mixed = mix(load_word(data, at) + place)
         low += mixed
         high += mix(mixed ^ LANE)
-    size = U(end - start)
-    return mix(low + size), mix(high + size)
+    size = end - start
+    if size & 7:
+        at = start + (size & ~7)
+        mixed = mix(first_bytes(load_word(data, at), end - at) + (place + GOLDEN))
+        low += mixed
+        high += mix(mixed ^ LANE)
+    return mix(low + U(size)), mix(high + U(size))
+
+
+@compiled
+def first_bytes(word, size):
+    """The first 1..8 bytes of a big-endian word, zeros after them."""
+    return word & (ALL << U(64 - 8 * size))
 
 
 @compiled
@@ -109,100 +100,168 @@ def starts_with(data, at, end, tag):
 
 
 @compiled
-def scan(data, lo, hi, pages, classes, tokens, starts, plain, folded, paragraphs, out):
-    """One walk over the bytes: tokens, folded text, paragraphs, tags.
+def read_tags(text, here, hi, tags):
+    """Books the tags that start at `here`: tags = [found, the first four in base 5, place of the first </think>]."""
+    for tag in range(4):
+        if starts_with(text, here, hi, tag):
+            tags[3 + tag] += 1
+            tags[0] += 1
+            tags[1] = tags[1] * 5 + tag + 1 if tags[0] <= 4 else 0
+            if tag == 1 and tags[2] < 0:
+                tags[2] = here
 
-    Fills `tokens` (hashes), `starts` (byte offsets), `plain` (which of them are no signs), `folded` (white-space runs
-    as one space, ASCII lower-cased) and `paragraphs` ([start in folded, end in folded, code points] each). Returns
-    (tokens, plain tokens, folded bytes, start and end of the chain of thought; the whole text where there is none).
+
+@compiled
+def hash_run(text, at, size):
+    """Letters and digits, lower-cased: Horner's rule over their big-endian 64-bit words, the last filled with zeros."""
+    if size <= 8:
+        return first_bytes(load_word(text, at) | LOWER, size)
+    h, end = U(0), at + size
+    while end - at > 8:
+        h = h * WORD_STEP + (load_word(text, at) | LOWER)
+        at += 8
+    return h * WORD_STEP + first_bytes(load_word(text, at) | LOWER, end - at)
+
+
+@compiled
+def scan(text, hi, pages, classes, tokens, starts, plain, newlines, tags):
+    """One walk over text[:hi] (64 zeros follow), 64 bytes at a time: tokens, tags, newlines.
+
+    Fills `tokens` (hashes), `starts` (their byte offsets), `plain` (which of them are no signs), `newlines` (byte
+    offsets) and `tags` (see read_tags). Returns (tokens, plain tokens, newlines, code points, classes seen, or-ed).
     """
-    i, w, count, plains, extra, white, lines, gap = lo, 0, 0, 0, 0, 0, 2, True
-    first, opened, closed, order, tags, seen = -1, 0, -1, 0, 0, 0
-    while i < hi:
-        c = data[i]
-        kind = KINDS[c]
-        if kind == SPACE:
-            lines += c == 10
-            white += 1
-            gap = True
-            i += 1
-            continue
-        size, value, mark = 1, np.int64(c), False
-        if kind == WIDE:
-            value, size = decode(data, i)
-            what = classes[pages[value >> 8] + (value & 255)]
-            extra += size - 1
-            if what & WHITE_BIT:
-                white += 1
-                gap = True
-                i += size
-                continue
-            if what & NFC_BIT:
-                out[NOT_NFC] = 1
-            mark = (what & MARK_BIT) != 0
-        if gap:
-            here = i - lo - extra + (size - 1)  # in code points
-            if lines >= 2:
-                if seen > 0:
-                    paragraphs[seen - 1, 1] = w
-                    paragraphs[seen - 1, 2] = here - white - paragraphs[seen - 1, 2]
-                else:
-                    first = i
-                seen += 1
-            if w > 0:
+    count, plains, lines, extra, seen, before = 0, 0, 0, 0, 0, U(0)
+    for base in range(0, hi, 64):
+        alnum, sign, _, lead, tail, newline, angle = text_masks(text, base)
+        extra += ones(tail)
+        while newline:
+            newlines[lines] = base + trailing_zeros(newline)
+            lines += 1
+            newline &= newline - ONE
+        while angle:
+            read_tags(text, base + trailing_zeros(angle), hi, tags)
+            angle &= angle - ONE
+        events = (alnum & ~(alnum << ONE | before)) | sign | lead
+        before = alnum >> U(63)
+        while events:
+            bit = U(trailing_zeros(events))
+            events &= events - ONE
+            at = base + np.int64(bit)
+            if (alnum >> bit) & ONE:
+                size = trailing_zeros(~(alnum >> bit))
+                if size + np.int64(bit) == 64:
+                    while KINDS[text[at + size]] == ALNUM:
+                        size += 1
+                h = hash_run(text, at, size)
+            elif (sign >> bit) & ONE:
+                h = U(text[at])
+            else:
+                value, _ = decode(text, at)
+                what = classes[pages[value >> 8] + (value & 255)]
+                seen |= what
+                if what & (MARK_BIT | WHITE_BIT):
+                    continue
+                h = U(value)
+            tokens[count] = mix(h)
+            starts[count] = at
+            plain[plains] = count
+            plains += np.int64((~sign >> bit) & ONE)
+            count += 1
+    return count, plains, lines, hi - extra, seen
+
+
+@compiled
+def fold(text, hi, folded):
+    """White-space runs as one space, none at the ends, ASCII lower-cased; for texts whose white space is ASCII.
+
+    Returns the bytes written to `folded`, which needs room for 64 more.
+    """
+    w, before = 0, ONE
+    for base in range(0, hi, 64):
+        _, _, white, _, _, _, _ = text_masks(text, base)
+        kept = ~(white & (white << ONE | before))
+        before = white >> U(63)
+        size = min(hi - base, 64)
+        if size < 64:
+            kept &= (ONE << U(size)) - ONE
+        while kept:
+            bit = trailing_zeros(kept)
+            length = trailing_zeros(~(kept >> U(bit)))
+            fold64(text, base + bit, folded, w)
+            w += length
+            kept = U(0) if bit + length > 63 else kept >> U(bit + length) << U(bit + length)
+    return w - 1 if w > 0 and folded[w - 1] == 32 else w
+
+
+@compiled
+def fold_all(text, hi, pages, classes, folded):
+    """`fold` for any white space, one character at a time."""
+    at, w, gap = 0, 0, False
+    while at < hi:
+        size = 1 if text[at] < 128 else decode(text, at)[1]
+        if is_white(text, at, pages, classes):
+            gap = w > 0
+        else:
+            if gap:
                 folded[w] = 32
                 w += 1
-            if lines >= 2:
-                paragraphs[seen - 1, 0] = w
-                paragraphs[seen - 1, 2] = here
-            gap, lines, white = False, 0, 0
-        start = i
-        if kind == ALNUM:
-            h = U(0)
-            while True:
-                lower = c | np.uint8(32)
-                folded[w] = lower
-                w += 1
-                h = h * CHAR_STEP + U(lower)
-                i += 1
-                if i == hi:
-                    break
-                c = data[i]
-                if KINDS[c] != ALNUM:
-                    break
-        else:
-            h = U(value)
+                gap = False
             for k in range(size):
-                folded[w + k] = data[i + k]
-            w += size
-            i += size
-            if c == 60:
-                for tag in range(4):
-                    if starts_with(data, start, hi, tag):
-                        out[THINK_OPEN + tag] += 1
-                        tags += 1
-                        order = order * 5 + tag + 1 if tags <= 4 else 0
-                        if tag == 1 and closed < 0:
-                            closed = start
-            if kind == OTHER or mark:
-                continue
-        tokens[count] = mix(h)
-        starts[count] = start
-        if kind != SIGN:
-            plain[plains] = count
-            plains += 1
-        count += 1
-    chars = hi - lo - extra
-    if seen > 0:
-        paragraphs[seen - 1, 1] = w
-        paragraphs[seen - 1, 2] = chars - white - paragraphs[seen - 1, 2]
-    out[BYTES], out[CHARS], out[TOKENS], out[PARAGRAPHS] = hi - lo, chars, count, seen
-    thinks = first >= 0 and starts_with(data, first, hi, 0)
-    out[WELL_FORMED] = thinks and order == 194  # 1, 2, 3, 4 in base 5
-    out[THOUGHT_CHARS] = -1
-    if thinks and closed >= 0:
-        return count, plains, w, first + 7, closed
-    return count, plains, w, lo, hi
+                c = text[at + k]
+                folded[w] = c | np.uint8(32) if 65 <= c <= 90 else c
+                w += 1
+        at += size
+    return w
+
+
+@compiled
+def is_white(text, at, pages, classes):
+    c = text[at]
+    if c < 128:
+        return KINDS[c] == SPACE
+    value, _ = decode(text, at)
+    return (classes[pages[value >> 8] + (value & 255)] & WHITE_BIT) != 0
+
+
+@compiled
+def skip_white(text, at, hi, pages, classes):
+    while at < hi and is_white(text, at, pages, classes):
+        at += 1 if text[at] < 128 else decode(text, at)[1]
+    return at
+
+
+@compiled
+def character_before(text, at):
+    at -= 1
+    while text[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+@compiled
+def add_paragraph(text, start, end, pages, classes, paragraphs, seen):
+    while end > start and is_white(text, character_before(text, end), pages, classes):
+        end = character_before(text, end)
+    paragraphs[seen, 0], paragraphs[seen, 1] = start, end
+    return seen + (end > start)
+
+
+@compiled
+def find_paragraphs(text, hi, pages, classes, newlines, lines, paragraphs):
+    """[start, end] of each paragraph: lines with something on them, without the white space around; returns how many."""
+    start, seen, k = skip_white(text, 0, hi, pages, classes), 0, 0
+    while k < lines:
+        here = newlines[k]
+        k += 1
+        after = skip_white(text, here + 1, hi, pages, classes)
+        blank = False
+        while k < lines and newlines[k] < after:
+            blank = True
+            k += 1
+        if blank and after > start:
+            seen = add_paragraph(text, start, here, pages, classes, paragraphs, seen)
+            start = after
+    return add_paragraph(text, start, hi, pages, classes, paragraphs, seen) if start < hi else seen
 
 
 @compiled
@@ -257,13 +316,19 @@ def shingle_set(tokens, count, n, table, found):
 
 
 @compiled
-def minhash(found, distinct, factors, terms, signature):
+def minhash(found, distinct, factors, terms, halves, signature):
     """signature[p] = least of factors[p] * x + terms[p] modulo 2**32 over the upper halves x of the n-gram hashes."""
     signature[:] = np.uint32(0xFFFFFFFF)
-    for k in range(distinct):
-        x = np.uint32(found[k] >> S32)
+    for start in range(0, distinct, len(halves)):
+        size = min(len(halves), distinct - start)
+        for k in range(size):
+            halves[k] = np.uint32(found[start + k] >> S32)
         for p in range(len(signature)):
-            signature[p] = min(signature[p], np.uint32(np.uint32(x * factors[p]) + terms[p]))
+            factor, term, least = factors[p], terms[p], signature[p]
+            for k in range(size):  # vectorised: nothing but x changes
+                value = np.uint32(np.uint32(halves[k] * factor) + term)
+                least = value if value < least else least
+            signature[p] = least
 
 
 @compiled
@@ -277,15 +342,36 @@ def band_hashes(signature, rows, bands):
 
 
 @compiled
-def repetition(folded, paragraphs, count, table, out):
-    """Code points of all paragraphs, of the longest, and of those equal (folded) to an earlier one."""
+def code_points(text, lo, hi):
+    tails = 0
+    for at in range(lo, hi, 64):
+        _, _, _, _, tail, _, _ = text_masks(text, at)
+        tails += ones(tail if hi - at >= 64 else tail & ((ONE << U(hi - at)) - ONE))
+    return hi - lo - tails
+
+
+@compiled
+def repetition(text, paragraphs, count, table, out):
+    """Code points of all paragraphs, of the longest, and of those equal to an earlier one."""
     slots = table[: slots_for(count)]
     slots[:] = 0
     for k in range(count):
-        chars = paragraphs[k, 2]
+        chars = code_points(text, paragraphs[k, 0], paragraphs[k, 1])
         out[PARAGRAPH_CHARS] += chars
         out[LONGEST_PARAGRAPH] = max(out[LONGEST_PARAGRAPH], chars)
         if count > 1:
-            low, _ = digest(folded, paragraphs[k, 0], paragraphs[k, 1])
+            low, _ = digest(text, paragraphs[k, 0], paragraphs[k, 1])
             if not insert(slots, max(low, ONE)):
                 out[REPEATED_CHARS] += chars
+
+
+@compiled
+def chain_of_thought(text, hi, tags, pages, classes, out):
+    """Tag counts and form; (start, end) of the chain of thought, of the whole text where there is none."""
+    for tag in range(4):
+        out[THINK_OPEN + tag] = tags[3 + tag]
+    first = skip_white(text, 0, hi, pages, classes)
+    thinks = starts_with(text, first, hi, 0)
+    out[WELL_FORMED] = thinks and tags[1] == 194  # <think> </think> <answer> </answer>: 1, 2, 3, 4 in base 5
+    out[THOUGHT_CHARS] = -1
+    return (first + 7, tags[2]) if thinks and tags[2] >= 0 else (0, hi)

@@ -7,6 +7,13 @@ from tasks.curation.kernel.native import ALNUM, KINDS, ONE, TOKEN_STEP, U, compi
 
 
 @compiled
+def hit_book(index):
+    """Scratch for `overlap`: (last text seen by slot, hits by item, [start, end, n-gram] of runs by item, items hit)."""
+    slots, items = len(index[1]), len(index[4])
+    return np.zeros(slots, np.int64), np.zeros(items, np.int64), np.empty((items, 3), np.int64), np.empty(items, np.int64)
+
+
+@compiled
 def token_end(data, at, hi):
     if KINDS[data[at]] != ALNUM:
         return at + decode(data, at)[1] if data[at] >= 128 else at + 1
@@ -45,7 +52,7 @@ def note_hit(place, posting, items, k, span_start, span_end, stamp, seen, hits, 
 
 
 @compiled
-def overlap(data, lo, hi, tokens, starts, plain, count, n, index, book, stamp, out):
+def overlap(data, hi, tokens, starts, plain, count, n, index, book, stamp, out):
     """The item with the highest coverage (ties: most hits, lowest index), its hits, the span of the first run.
 
     `index`: (bits, slots, posting, items, sizes) of GramIndex; `book`: scratch (seen, hits, spans, touched).
@@ -81,6 +88,6 @@ def overlap(data, lo, hi, tokens, starts, plain, count, n, index, book, stamp, o
             best = item
     if best >= 0:
         out[GRAM_HITS], out[GRAM_ITEM], out[GRAM_GRAMS] = hits[best], best, sizes[best]
-        out[GRAM_START], out[GRAM_END] = spans[best, 0] - lo, spans[best, 1] - lo
+        out[GRAM_START], out[GRAM_END] = spans[best, 0], spans[best, 1]
     for at in range(found):
         hits[touched[at]] = 0

@@ -7,8 +7,21 @@ space inside its signs; \\(…\\) and \\[…\\] without a further opening inside
 import numpy as np
 
 from tasks.curation.kernel.layout import CODE_FENCES, WORDS
-from tasks.curation.kernel.native import JOINER_ID, LATIN_ID, SCRIPT_BITS, WHITE_BIT, compiled, decode
+from tasks.curation.kernel.native import (
+    ALL,
+    JOINER_ID,
+    LATIN_ID,
+    ONE,
+    SCRIPT_BITS,
+    U,
+    character_before,
+    compiled,
+    decode,
+    is_white,
+)
+from tasks.curation.kernel.vectors import equal_mask, leading_zeros, ones, trailing_zeros, word_masks
 
+TWO = U(2)
 NOTHING, LETTER, APOSTROPHE, SPECIAL, WIDE = 0, 1, 2, 3, 4
 BACKTICK, DOLLAR, BACKSLASH, NEWLINE = 96, 36, 92, 10
 
@@ -27,37 +40,15 @@ ADDRESS = np.frombuffer(b"https://", np.uint8)
 
 
 @compiled
-def is_space(c):
-    return c == 32 or 9 <= c <= 13 or 28 <= c <= 31
-
-
-@compiled
-def space_before(data, at, pages, classes):
-    """Is the character that ends at `at` white space?"""
-    start = at - 1
-    while data[start] & 0xC0 == 0x80:
-        start -= 1
-    if data[start] < 128:
-        return is_space(data[start])
-    value, _ = decode(data, start)
-    return (classes[pages[value >> 8] + (value & 255)] & WHITE_BIT) != 0
-
-
-@compiled
-def space_at(data, at, pages, classes):
-    if data[at] < 128:
-        return is_space(data[at])
-    value, _ = decode(data, at)
-    return (classes[pages[value >> 8] + (value & 255)] & WHITE_BIT) != 0
-
-
-@compiled
 def find_fence(data, at, hi):
     """Where the next ``` stands; `hi` where there is none."""
-    while at + 2 < hi:
-        if data[at] == BACKTICK and data[at + 1] == BACKTICK and data[at + 2] == BACKTICK:
-            return at
-        at += 1
+    while at < hi:
+        ticks = equal_mask(data, at, BACKTICK)
+        fence = ticks & (ticks >> ONE) & (ticks >> TWO)
+        if fence:
+            at += trailing_zeros(fence)
+            return at if at + 2 < hi else hi
+        at += 62
     return hi
 
 
@@ -65,11 +56,12 @@ def find_fence(data, at, hi):
 def closing(data, at, hi, sign, lines):
     """Where `sign` next stands, before the end of the line unless `lines`; -1 where it does not."""
     while at < hi:
-        if data[at] == sign:
-            return at
-        if data[at] == NEWLINE and not lines:
-            return -1
-        at += 1
+        found = equal_mask(data, at, sign)
+        ends = found if lines else found | equal_mask(data, at, NEWLINE)
+        if ends:
+            at += trailing_zeros(ends)
+            return at if at < hi and data[at] == sign else -1
+        at += 64
     return -1
 
 
@@ -79,7 +71,7 @@ def after_dollars(data, at, hi, pages, classes):
         end = closing(data, at + 2, hi, DOLLAR, True)
         return end + 2 if end > at + 2 and end + 1 < hi and data[end + 1] == DOLLAR else at
     end = closing(data, at + 1, hi, DOLLAR, False)
-    if end < 0 or space_at(data, at + 1, pages, classes) or space_before(data, end, pages, classes):
+    if end < 0 or is_white(data, at + 1, pages, classes) or is_white(data, character_before(data, end), pages, classes):
         return at
     return end + 1
 
@@ -130,7 +122,7 @@ def after_address(data, at, lo, hi, pages, classes):
             return at
         k += 1
     start = i
-    while i < hi and not space_at(data, i, pages, classes):
+    while i < hi and not is_white(data, i, pages, classes):
         i += 1
     return i if i > start else at
 
@@ -153,14 +145,34 @@ def left_out(data, at, lo, hi, pages, classes):
 
 @compiled
 def count_fences(data, lo, hi, out):
-    ticks = 0
-    for at in range(lo, hi):
-        ticks += data[at] == BACKTICK
-    if ticks >= 3:
-        at = find_fence(data, lo, hi)
-        while at < hi:
-            out[CODE_FENCES] += 1
-            at = find_fence(data, at + 3, hi)
+    at = find_fence(data, lo, hi)
+    while at < hi:
+        out[CODE_FENCES] += 1
+        at = find_fence(data, at + 3, hi)
+
+
+@compiled
+def count_plain(data, at, hi):
+    """(words, end) of plain ASCII from `at`, which follows no letter; ends after a character that is none; or at `at`.
+
+    With letters and apostrophes as bits, a word is a run of at least two bits after the apostrophes that do not stand
+    between letters are taken away.
+    """
+    words = 0
+    while at < hi:
+        letters, apostrophes, closer, h, t = word_masks(data, at)
+        closer |= h & (t >> ONE) & (t >> TWO)
+        usable = min(trailing_zeros(closer), hi - at)
+        below = ALL if usable == 64 else (ONE << U(usable)) - ONE
+        last = leading_zeros(~(letters | apostrophes) & below)
+        if last == 64:
+            return words, at
+        below = ALL >> U(last)
+        letters &= below
+        runs = letters | (apostrophes & (letters << ONE) & (letters >> ONE))
+        words += ones(runs & ~(runs << ONE) & (runs >> ONE))
+        at += 64 - last
+    return words, at
 
 
 @compiled
@@ -171,6 +183,11 @@ def count_words(data, lo, hi, pages, classes, needed, spaceless, out):
     """
     i, run, length, joined = lo, 0, 0, False
     while i < hi:
+        if run == 0 and not joined:
+            plain, i = count_plain(data, i, hi)
+            out[WORDS + LATIN_ID] += plain
+            if i >= hi:
+                break
         c = data[i]
         role = ROLES[c]
         script, letters, size = LATIN_ID, 1, 1
@@ -178,16 +195,16 @@ def count_words(data, lo, hi, pages, classes, needed, spaceless, out):
             if c == 104 and i + 7 < hi and data[i + 1] == 116 and data[i + 2] == 116:  # htt
                 end = left_out(data, i, lo, hi, pages, classes)
                 if end > i:
-                    i, run = end, 0
+                    i, run, joined = end, 0, False
                     continue
             while i + size < hi and ROLES[data[i + size]] == LETTER:
                 size += 1
             letters = size
         elif role == NOTHING:
-            i, run = i + 1, 0
+            i, run, joined = i + 1, 0, False
             continue
         elif role == SPECIAL:
-            i, run = max(left_out(data, i, lo, hi, pages, classes), i + 1), 0
+            i, run, joined = max(left_out(data, i, lo, hi, pages, classes), i + 1), 0, False
             continue
         else:
             value = np.int64(c)

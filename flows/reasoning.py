@@ -1,52 +1,58 @@
 """Reasoning set: of the candidates of Dev2 only the correct and readable ones (paper 2.3.3, about 600k there).
 
 Correct by verdict; dropped are mixed languages, over-long paragraphs and code blocks, and beyond the paper's list
-truncated and malformed responses, exact repeats, and more than `max_per_prompt` of one prompt.
+truncated and malformed responses, repetition, duplicates and near-duplicates, chains of thought that contain problems
+of the evaluation sets, and more than a cap per prompt. Every rule is decided for every candidate.
 """
 
-import pyarrow as pa
+import shutil
+
 import pyarrow.parquet as pq
-from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
-from tasks.curation.examples import example
-from tasks.curation.reasoning import filter_candidates
+from tasks.curation.curate import curate
+from tasks.curation.policy import Benchmark, Policy
+from tasks.curation.reasoning import join_candidates, kept_examples
 from tasks.prompts.stored import read_prompts
 from tasks.provenance.artifacts import checked, write_rows
-from tasks.rows import DECISION, SFT_EXAMPLE
-from tasks.settings import Settings
+from tasks.rows import SFT_EXAMPLE
 
 
-class Params(Settings):
-    """Section `reasoning` of params.yaml."""
+class Params(Policy):
+    """Section `reasoning` of params.yaml: a curation policy, as in recipes/selection.
 
-    max_per_prompt: int = Field(
-        ge=1, description="examples of one prompt at most, lowest sample index first; not published"
-    )
-    min_language_share: float = Field(
-        ge=0, le=1, description="target-language words of the chain of thought; not published"
-    )
-    max_paragraph_chars: int = Field(ge=1, description="characters between two empty lines; not published")
+    Chains of thought are held against the final split and the evaluation sets of `prompts` without being named here.
+    """
 
 
 def body(p: Params, run: Run) -> dict:
-    prompts = {row["id"]: row for row in read_prompts(run.input("prompts"), "train")}
-    candidates = pq.read_table(checked(run.input("candidates"), "candidates.parquet"))
-    verdicts = pq.read_table(checked(run.input("verdicts"), "verdicts.parquet"))
-    languages = {key: row["language"] for key, row in prompts.items()}
-    result = filter_candidates(
-        candidates, verdicts, languages, p.min_language_share, p.max_paragraph_chars, p.max_per_prompt, run.progress
-    )
-    kept = candidates.take(pa.array(result.kept, pa.int64())).to_pylist()
-    examples = [example(prompts[c["prompt_id"]], c["text"], c["id"], "candidates") for c in kept]
-    write_rows(run.out, "examples", examples, SFT_EXAMPLE)
-    write_rows(run.out, "decisions", result.decisions.to_pylist(), DECISION)
+    bank, candidates, verdicts = (run.input(name) for name in ("prompts", "candidates", "verdicts"))
+    joined, curated = run.work / "candidates.parquet", run.work / "curated"
+    rows = join_candidates(
+        checked(candidates, "candidates.parquet"), checked(verdicts, "verdicts.parquet"), checked(bank, "train.parquet"),
+        joined,
+    )  # fmt: skip
+    held_out = Benchmark(name="evaluation", path=str(bank / "benchmarks"))
+    funnel = curate(
+        [joined], p, curated, work=run.work / "curation", workers=run.threads, benchmarks=[held_out], seed=run.seed,
+        root=run.root, progress=lambda step, done, of: run.progress(done, of, unit="rows", note=step),
+    )  # fmt: skip
+    prompts = {row["id"]: row for row in read_prompts(bank, "train")}
+    write_rows(run.out, "examples", kept_examples(curated / "kept.parquet", prompts), SFT_EXAMPLE)
+    for name in ("decisions", "outcomes", "near_duplicates"):
+        shutil.copyfile(curated / f"{name}.parquet", run.out / f"{name}.parquet")
+    kept = pq.read_table(run.out / "examples.parquet", columns=["prompt_id"])["prompt_id"]
     return {
-        "candidates": candidates.num_rows,
-        "kept": len(kept),
-        "rejected": candidates.num_rows - len(kept),
-        "prompts": len({c["prompt_id"] for c in kept}),
-        "funnel": result.funnel,
+        "candidates": rows,
+        "kept": funnel.kept,
+        "rejected": funnel.rejected,
+        "prompts": len(kept.unique()),
+        "funnel": [
+            {"step": step.step, "rule": rule.rule, "rejected": rule.rejected, "failed": rule.failed}
+            for step in funnel.steps
+            for rule in step.rules
+            if step.step != "input"
+        ],
     }
 
 

@@ -33,7 +33,7 @@ UNPUBLISHED = {  # what stands in for a null of recipes/paper.yaml, and where it
     "candidates.samples": (14, "gives about the 627K reasoning rows of S"),
     "candidates.max_tokens": (21_420, "gives the mean of 5,355 tokens of S"),
     "verdicts.judge_share": (0.1, "'part of the data' in the paper"),
-    "reasoning.max_per_prompt": (10**9, "no limit"),
+    "reasoning.selection.per_prompt": (10**9, "no limit"),
     "dev2.grpo.steps": (1700, "as many as r1"),
     "evaluate.problems": (500, "AIME, GPQA Diamond and part of MATH-500"),
 }
@@ -134,7 +134,7 @@ class _Recipe:
     def kept(self) -> float:
         """Rows of the reasoning set."""
         prompts = self.get("candidates.prompts")
-        return prompts * min(self.get("candidates.samples") * KEPT_SHARE, self.get("reasoning.max_per_prompt"))
+        return prompts * min(self.get("candidates.samples") * KEPT_SHARE, self.get("reasoning.selection.per_prompt"))
 
     def model(self, key: str) -> tuple[str, Size]:
         """Name and size of base.model or of one student's base."""

@@ -8,6 +8,7 @@ flipped bit in Parquet is otherwise read back as a wrong value without any error
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,15 +27,17 @@ def sha256(path: Path) -> str:
 
 
 def write_rows(folder: Path, name: str, rows: Iterable[dict], schema: pa.Schema) -> int:
-    """Write `folder/name.parquet`; returns the number of rows. A key outside the schema is an error."""
-    rows = list(rows)
-    for i, row in enumerate(rows):
-        if extra := set(row) - set(schema.names):
-            raise ArtifactError(f"{folder / name}.parquet row {i}: columns {sorted(extra)} are not in its schema")
+    """Write `folder/name.parquet`, a row group at a time; returns the number of rows. A key outside the schema is an error."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(rows, schema=schema)
-    pq.write_table(table, folder / f"{name}.parquet", compression="zstd", row_group_size=ROW_GROUP)
-    return len(rows)
+    rows, written = iter(rows), 0
+    with pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd") as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            for i, row in enumerate(group, written):
+                if extra := row.keys() - set(schema.names):
+                    raise ArtifactError(f"{folder / name}.parquet row {i}: columns {sorted(extra)} are not in its schema")
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            written += len(group)
+    return written
 
 
 def write_manifest(folder: Path, **facts) -> dict:

@@ -1,13 +1,24 @@
-import random
-
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tasks.curation.reasoning import RULES, filter_candidates
-from tasks.rows import COMPLETION, VERDICT
+from tasks.curation.curate import curate
+from tasks.curation.policy import CurationError, Policy
+from tasks.curation.reasoning import join_candidates, kept_examples
+from tasks.provenance.artifacts import read_rows, write_rows
+from tasks.rows import COMPLETION, DECISION, PROMPT, VERDICT
 
 GOOD = "<think> First A-1=53. Then B+3=56. </think> The result is 56. <answer>56</answer>"
-LIMITS = {"min_language_share": 0.9, "max_paragraph_chars": 200, "max_per_prompt": 2}
+LONG = GOOD.replace("Then", "Then " * 60)
+POLICY = Policy.model_validate(
+    {
+        "filters": {
+            "min_language_share": 0.9, "max_paragraph_chars": 200, "max_code_fences": 0, "well_formed": True, "complete": True,
+        },
+        "deduplication": {"exact_scope": "prompt"},
+        "selection": {"per_prompt": 2},
+    }
+)  # fmt: skip
 
 
 def candidate(i, text, prompt="p0", finish="stop"):
@@ -20,109 +31,72 @@ def verdict(row, status="ok"):
             "method": "maths/fast", "detail": "", "verifier": "v"}  # fmt: skip
 
 
-def run(rows, statuses=None, **limits):
-    statuses = statuses or ["ok"] * len(rows)
-    verdicts = [verdict(r, s) for r, s in zip(rows, statuses) if s]
-    languages = {r["prompt_id"]: "en" for r in rows}
-    tables = pa.Table.from_pylist(rows, schema=COMPLETION), pa.Table.from_pylist(verdicts, schema=VERDICT)
-    return filter_candidates(*tables, languages, **{**LIMITS, **limits})
+def prompt(key, language="en"):
+    return {"id": key, "source": "sums", "domain": "maths", "split": "train", "text": f"Compute {key}", "gold": "56",
+            "solution": None, "language": language, "licence": "MIT", "origin": f"f:{key}", "meta": None}  # fmt: skip
 
 
-def first_rules(result, rows):
-    """First failing rule of each candidate, read back from the decisions."""
+def curated(folder, rows, statuses, language="en"):
+    """(kept example by completion id, first failing rule by candidate id) of COMPLETION rows and their statuses."""
+    prompts = {key: prompt(key, language) for key in sorted({r["prompt_id"] for r in rows})}
+    write_rows(folder, "candidates", rows, COMPLETION)
+    write_rows(folder, "verdicts", [verdict(r, s) for r, s in zip(rows, statuses, strict=True) if s], VERDICT)
+    write_rows(folder, "prompts", prompts.values(), PROMPT)
+    files = [folder / f"{name}.parquet" for name in ("candidates", "verdicts", "prompts")]
+    assert join_candidates(*files, folder / "joined.parquet") == len(rows)
+    curate([folder / "joined.parquet"], POLICY, folder / "out")
+    examples = {e["completion_id"]: e for e in kept_examples(folder / "out" / "kept.parquet", prompts)}
     failing = {}
-    for d in result.decisions.to_pylist():
+    for d in read_rows(folder / "out", "decisions", DECISION):
         if not d["keep"]:
             failing.setdefault(d["row_id"], d["rule"])
-    return [failing.get(r["id"]) for r in rows]
+    return examples, failing
 
 
-@pytest.mark.parametrize(
-    "text, finish, status, rule",
-    [
-        (GOOD, "stop", "ok", None),
-        (GOOD, "stop", "wrong", "verdict"),
-        (GOOD, "stop", "infra", "verdict"),
-        (GOOD, "stop", None, "verdict"),
-        (GOOD, "length", "ok", "truncated"),
-        ("The result is <answer>56</answer>", "stop", "ok", "well_formed"),
-        (GOOD.replace("Then", "然后"), "stop", "ok", "mixed_language"),
-        (GOOD.replace("Then", "Then " * 60), "stop", "ok", "long_paragraph"),
+def test_what_the_old_sql_decided_is_decided(tmp_path):
+    """One candidate per rule, each of a prompt of its own, and what the first reason must be."""
+    told = [
+        (GOOD, "stop", "ok", None), (GOOD, "stop", "wrong", "verdict"), (GOOD, "stop", "infra", "verdict"),
+        (GOOD, "stop", None, "verdict"), (GOOD, "length", "ok", "truncated"),
+        ("The result is <answer>56</answer>", "stop", "ok", "bad_format"),
+        (GOOD.replace("Then", "然后"), "stop", "ok", "mixed_language"), (LONG, "stop", "ok", "long_paragraph"),
         (GOOD.replace("Then", "Then ```x``` so"), "stop", "ok", "code_block"),
         ("<think> 54-1=53 </think> <answer>53</answer>", "stop", "ok", None),  # no words, no mixture
-    ],
-)
-def test_each_rule(text, finish, status, rule):
-    rows = [candidate(0, text, finish=finish)]
-    result = run(rows, [status])
-    assert first_rules(result, rows) == [rule]
-    assert result.kept == ([0] if rule is None else [])
-    assert sum(f["rejected"] for f in result.funnel) == (rule is not None)
+    ]  # fmt: skip
+    rows = [candidate(i, text, f"p{i}", finish) for i, (text, finish, _, _) in enumerate(told)]
+    examples, failing = curated(tmp_path, rows, [status for _, _, status, _ in told])
+    assert [failing.get(f"c{i}") for i in range(len(told))] == [rule for *_, rule in told]
+    assert set(examples) == {"c0", "c9"} and examples["c0"]["response"] == GOOD
+    assert examples["c0"]["prompt"] == "Compute p0" and examples["c0"]["origin"] == "candidates"
 
 
-def test_long_text_in_short_paragraphs_stays():
-    text = GOOD.replace("Then", ("so it goes on\n \n" * 40) + "Then")
-    assert run([candidate(0, text)]).kept == [0]
+def test_a_wrong_candidate_never_displaces_a_right_one_and_the_cap_counts_clean_ones(tmp_path):
+    texts = [GOOD, GOOD, *(GOOD.replace("First", word) for word in ("So", "Now", "Well", "Here"))]
+    rows = [candidate(i, text) for i, text in enumerate(texts)]
+    examples, failing = curated(tmp_path, rows, ["wrong", "ok", "ok", "wrong", "ok", "ok"])
+    assert set(examples) == {"c1", "c2"}, "the lowest indices among the right ones"
+    assert failing["c0"] == "verdict" and failing["c3"] == "verdict"
+    assert (failing["c4"], failing["c5"]) == ("per_prompt", "per_prompt")
 
 
-def test_of_equal_texts_the_first_clean_one_stays():
-    rows = [
-        candidate(0, GOOD, finish="length"),
-        candidate(1, GOOD),
-        candidate(2, GOOD),
-        candidate(3, GOOD, prompt="p1"),
-    ]
-    result = run(rows)
-    assert result.kept == [1, 3]
-    assert first_rules(result, rows) == ["truncated", None, "duplicate", None]
-    evidence = [d["evidence"] for d in result.decisions.to_pylist() if d["rule"] == "duplicate" and not d["keep"]]
-    assert evidence == ["same text as c1", "same text as c1"]
+def test_the_language_is_the_prompts(tmp_path):
+    rows = [candidate(0, GOOD), candidate(1, "<think> 首先计算第一项，然后得到结果。 </think> 答案 <answer>56</answer>")]
+    examples, failing = curated(tmp_path, rows, ["ok", "ok"], language="zh")
+    assert set(examples) == {"c1"} and failing == {"c0": "mixed_language"}
 
 
-def test_the_cap_takes_the_lowest_indices_of_the_clean_ones():
-    rows = [candidate(i, GOOD.replace("First", f"First {'so ' * i}")) for i in range(5)]
-    result = run(rows, ["wrong", "ok", "ok", "ok", "ok"])
-    assert result.kept == [1, 2]
-    assert first_rules(result, rows) == ["verdict", None, None, "per_prompt_cap", "per_prompt_cap"]
-    values = [d["value"] for d in result.decisions.to_pylist() if d["rule"] == "per_prompt_cap"]
-    assert values == [0, 0, 1, 2, 3]
+def test_a_candidate_of_an_unknown_prompt_is_an_error(tmp_path):
+    write_rows(tmp_path, "candidates", [candidate(0, GOOD, "p0"), candidate(1, GOOD, "lost")], COMPLETION)
+    write_rows(tmp_path, "verdicts", [], VERDICT)
+    write_rows(tmp_path, "prompts", [prompt("p0")], PROMPT)
+    files = [tmp_path / f"{name}.parquet" for name in ("candidates", "verdicts", "prompts")]
+    with pytest.raises(CurationError, match="2 candidates .* 1 with their prompts"):
+        join_candidates(*files, tmp_path / "joined.parquet")
 
 
-def test_decisions_hold_every_rule_with_value_and_threshold():
-    result = run([candidate(0, GOOD)])
-    rows = result.decisions.to_pylist()
-    assert [d["rule"] for d in rows] == list(RULES)
-    by_rule = {d["rule"]: (d["value"], d["threshold"]) for d in rows}
-    assert by_rule["long_paragraph"] == (len(GOOD), 200.0)
-    assert by_rule["mixed_language"] == (1.0, 0.9)
-
-
-def test_random_candidates_add_up_and_do_not_depend_on_row_order():
-    rng = random.Random(3)
-    texts = [
-        GOOD,
-        GOOD.replace("Then", "然后"),
-        GOOD + "```",
-        "nothing",
-        GOOD.replace("53", "54"),
-        GOOD.replace("First", "Start"),
-    ]
-    rows = [
-        candidate(i % 8, rng.choice(texts), f"p{i // 8}", rng.choice(["stop", "stop", "length"])) for i in range(400)
-    ]
-    for i, row in enumerate(rows):
-        row["id"] = f"c{i}"
-    statuses = [rng.choice(["ok", "ok", "wrong", "unparsable"]) for _ in rows]
-    result = run(rows, statuses)
-    assert len(result.kept) + sum(f["rejected"] for f in result.funnel) == 400
-    assert result.decisions.num_rows == 400 * len(RULES)
-    assert all(f["failed"] >= f["rejected"] for f in result.funnel)
-    order = rng.sample(range(400), 400)
-    again = run([rows[i] for i in order], [statuses[i] for i in order])
-    assert sorted(rows[i]["id"] for i in result.kept) == sorted(rows[order[i]]["id"] for i in again.kept)
-    assert run(rows, statuses).decisions.equals(result.decisions)
-
-
-def test_no_candidates_at_all():
-    result = run([])
-    assert result.kept == [] and all(f["rejected"] == 0 for f in result.funnel)
+def test_tables_are_written_a_row_group_at_a_time(tmp_path):
+    """What `write_rows` streams is what one table would hold."""
+    rows = [prompt(f"p{i}") for i in range(20_000)]
+    assert write_rows(tmp_path, "prompts", iter(rows), PROMPT) == 20_000
+    assert pq.read_table(tmp_path / "prompts.parquet").equals(pa.Table.from_pylist(rows, schema=PROMPT))
+    assert pq.read_metadata(tmp_path / "prompts.parquet").num_row_groups == 3

@@ -28,7 +28,11 @@ SECTIONS = {
         ]
     },
     "verdicts": {"judge_share": 0.5, "min_judge_accuracy": 0.5},
-    "reasoning": {"max_per_prompt": 2, "min_language_share": 0.999, "max_paragraph_chars": 600},
+    "reasoning": {
+        "filters": {"min_language_share": 0.999, "max_paragraph_chars": 600, "well_formed": True, "complete": True},
+        "deduplication": {"within_prompt": 0.9, "across_prompts": 0.95},
+        "selection": {"per_prompt": 2},
+    },
     "non_reasoning": {"sources": ["general"], "rows": 200},
     "sft_data": {"max_tokens": 100},
     "preferences": {"sources": [{"name": "oracle", "family": "general"}], "held_out_share": 0.2},

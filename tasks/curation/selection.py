@@ -150,7 +150,7 @@ def _gather(con, tables: list[str]) -> None:
 
 
 def _check(con, count: int) -> None:
-    (rows, fewest, most, candidates), = con.execute(
+    ((rows, fewest, most, candidates),) = con.execute(
         "SELECT count(*), min(len(decisions)), max(len(decisions)), (SELECT count(*) FROM measured) FROM selection"
     ).fetchall()
     if rows != candidates or (rows and (fewest, most) != (count, count)):

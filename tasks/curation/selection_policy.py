@@ -18,6 +18,11 @@ class Band(Settings):
     at_most: float | None = Field(None, description="rule max_<column>")
     below: float | None = Field(None, description="rule max_<column>, the bound itself excluded")
 
+    @property
+    def rules(self) -> list[str]:
+        sides = {"min": (self.at_least, self.above), "max": (self.at_most, self.below)}
+        return [f"{side}_{self.column}" for side, bounds in sides.items() if bounds != (None, None)]
+
     @model_validator(mode="after")
     def _one_bound_a_side(self):
         lower = (self.at_least is not None) + (self.above is not None)
@@ -94,6 +99,17 @@ class Selection(Settings):
     per_prompt: int | None = Field(None, ge=1, description="candidates of one prompt at most")
     per_prompt_order: Literal["index", "shortest", "longest", "id", "random"] = "index"
     caps: tuple[Cap, ...] = Field((), description="applied one after the other")
+
+    @model_validator(mode="after")
+    def _rules_have_names_of_their_own(self):
+        names = [] if self.verdict is None else ["verdict"]
+        for rule, band in self.all_bands:
+            names += [rule] if rule else band.rules
+        names += [b.name for b in self.bins] + [cap.rule for cap in self.all_caps]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"rule {name!r} is named twice: decisions could not be told apart")
+        return self
 
     @property
     def all_bands(self) -> list[tuple[str, Band]]:

@@ -16,5 +16,6 @@ WITH asked AS (
 SELECT label, coalesce(floor(part * total + 1e-6), 0) AS amount FROM part, size;
 
 CREATE OR REPLACE TEMP TABLE judged AS
-SELECT p.row, p.place AS value, l.amount AS threshold, p.place <= l.amount AS keep, p.label AS evidence
+SELECT p.row, p.place AS value, l.amount AS threshold, p.place <= l.amount AS keep,
+       CASE WHEN $tell THEN p.label END AS evidence
 FROM places p JOIN limits l ON l.label IS NOT DISTINCT FROM p.label;

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def curate(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT...", help="Parquet or JSON lines: files, folders, globs.", show_default=False),
+        typer.Argument(metavar="INPUT", help="Parquet or JSON lines: files, folders, globs.", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the result; replaced as a whole.", show_default=False)] = None,
     policy: Annotated[

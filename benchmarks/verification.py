@@ -200,30 +200,29 @@ def hanging(rest: list[Item], processes: int, repetitions: int) -> None:
     from tasks.verification import workers
     from tasks.verification.verify import decided
 
-    limits = workers.Limits()
+    limits, pool = workers.Limits(), workers.pool(processes)
     bad = [(gold, rf"\boxed{{{answer}}}") for gold, answer in HANGING.values()]
     every = max(1, len(rest) // len(bad))
     mixed = [(pair, False) for pair in rest]
     for i, pair in reversed(list(enumerate(bad))):
         mixed.insert(i * every, (pair, True))
-    alone = statistics.median(_finished([(pair, False) for pair in rest], processes)[0] for _ in range(repetitions))
-    one = statistics.median(_finished([(pair, False) for pair in rest], 1)[0] for _ in range(repetitions))
-    seconds, replies = _finished(mixed, processes)
-    hung = [(name, decided(reply), reply["seconds"]) for name, reply in zip(HANGING, replies)]
-    print(
-        f"\n{len(rest)} items: {len(rest) / one:,.0f}/s on 1 process, {len(rest) / alone:,.0f}/s on {processes}", end=""
-    )
-    print(f" (ratio {one / alone:.2f})")
+    calm = [(pair, False) for pair in rest]
+    one = [_finished(calm, workers.pool(1))[1] for _ in range(repetitions)]
+    alone = [_finished(calm, pool)[:2] for _ in range(repetitions)]
+    *among, hung = _finished(mixed, pool)
+    later = [_finished(calm, pool)[:2] for _ in range(repetitions)]
+    still = sum(not future.done() for future in hung)
+    ends = [(name, decided(f.result()), f.result()["seconds"]) for name, f in zip(HANGING, hung)]
+    one, two = statistics.median(one), statistics.median(last for _, last in alone)
+    print(f"\n{len(rest)} items: {len(rest) / one:,.0f}/s on 1 process, {len(rest) / two:,.0f}/s on {processes}", end="")
+    print(f" (ratio {one / two:.2f})")
     print(f"\nhang corpus: {len(bad)} answers spread among {len(rest)} others, {processes} processes")
-    print(
-        f"  {dict(Counter(d[0] for _, d, _ in hung))}; at most {limits.first_seconds + limits.cpu_seconds:g} CPU-s each"
-    )
-    print(
-        "  slowest, wall time: "
-        + ", ".join(f"{name} {t:.1f} s" for name, _, t in sorted(hung, key=lambda h: -h[2])[:4])
-    )
-    print(f"  the others: {len(rest) / alone:,.0f}/s alone, {len(rest) / seconds:,.0f}/s beside them", end="")
-    print(f" (ratio {alone / seconds:.2f}); all of them are decided {seconds - alone:.1f} s later")
+    print(f"  {dict(Counter(d[0] for _, d, _ in ends))}; at most {sum(limits.tries) + limits.cpu_seconds:g} CPU-s each")
+    slowest = sorted(ends, key=lambda end: -end[2])[:4]
+    print("  slowest, wall time: " + ", ".join(f"{name} {t:.1f} s" for name, _, t in slowest))
+    for which, times in (("alone", alone), ("among them", [among]), (f"later, while {still} or more hang", later)):
+        most, last = (statistics.median(column) for column in zip(*times))
+        print(f"  the others, {which}: 99 % are decided after {most:.2f} s, the last after {last:.2f} s")
     with ThreadPoolExecutor(processes) as threads:
         returned = list(threads.map(_returns, bad))
     stuck = [key for key, came in zip(HANGING, returned) if not came]
@@ -232,23 +231,25 @@ def hanging(rest: list[Item], processes: int, repetitions: int) -> None:
     )
 
 
-def _finished(pairs: list[tuple[Item, bool]], processes: int) -> tuple[float, list[dict]]:
-    """(seconds until all but the hanging ones are decided, what became of those)."""
-    from tasks.verification import maths, workers
+def _finished(pairs: list[tuple[Item, bool]], pool) -> tuple[float, float, list[Future]]:
+    """Seconds until 99 % and all of those that do not hang are decided; the futures of those that do."""
+    from tasks.verification import maths
 
-    pool, rest, hung = workers.pool(processes), [], []
+    rest, hung, done = [], [], []
     start = time.perf_counter()
     for (gold, text), hangs in pairs:
         _, decision, job = maths.start({"id": "", "gold": gold}, text)
+        future = Future()
         if decision is None:
-            (hung if hangs else rest).append(pool.submit(maths.__name__, job))
-        elif hangs:
-            hung.append(Future())
-            hung[-1].set_result({"reply": decision, "seconds": 0.0})
+            future = pool.submit(maths.__name__, job)
+        else:
+            future.set_result({"reply": decision, "seconds": 0.0})
+        (hung if hangs else rest).append(future)
+        if not hangs:
+            future.add_done_callback(lambda _: done.append(time.perf_counter() - start))
     for future in rest:
         future.result()
-    seconds = time.perf_counter() - start
-    return seconds, [future.result() for future in hung]
+    return done[len(done) * 99 // 100], done[-1], hung
 
 
 def _returns(pair: Item) -> bool:

@@ -130,6 +130,7 @@ class Nursery:
         if pid == 0:
             code = 1
             try:
+                os.nice(order["niceness"])
                 self.become_worker(channel, order["memory"])
                 code = 0
             finally:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STARTUP_SECONDS = 120.0  # of wall time, for the libraries' imports on a machine under load
+NICENESS = 10  # of the workers for jobs that take long: a tenth of a core against one that is in demand
 PATIENCE = 20  # times the wall limit, for a worker that waits for a core and not for anything else
 THREADS_PER_CORE = 4  # for thread domains: a jail waits more than it computes
 _ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ class Limits:
     """Of one job, and of one worker."""
 
     cpu_seconds: float = 5.0  # a busy machine does not turn a verdict into a timeout
-    first_seconds: float = 0.1  # of CPU time on the first try; then the job starts over behind all that wait
+    tries: tuple[float, ...] = (0.01, 0.05, 0.25)  # CPU seconds of the tries before the one that has them all
     wall_seconds: float = 30.0  # for a job that sleeps
     memory: int = 3 << 30  # bytes of address space
     jobs: int = 500  # after which a worker is replaced: libraries cache and leak
@@ -55,7 +56,7 @@ class Nursery:
         self.loaded: set[str] = set()
         self.stderr = None
 
-    def worker(self, module: str, memory: int) -> tuple[socket.socket, frozenset[str]]:
+    def worker(self, module: str, memory: int, niceness: int = 0) -> tuple[socket.socket, frozenset[str]]:
         """The socket of a new worker, and the domains whose libraries it has loaded."""
         ours, theirs = socket.socketpair()
         with self.lock, theirs:
@@ -63,7 +64,7 @@ class Nursery:
                 if self.process is None or self.process.poll() is not None:
                     self._start()
                 try:
-                    order = json.dumps({"module": module, "memory": memory}).encode()
+                    order = json.dumps({"module": module, "memory": memory, "niceness": niceness}).encode()
                     socket.send_fds(self.control, [order], [theirs.fileno()])
                     break
                 except OSError:
@@ -113,8 +114,8 @@ class Nursery:
 class Worker:
     """One worker process, forked on first use and again after a limit, a crash or `jobs` jobs."""
 
-    def __init__(self, limits: Limits = Limits()):
-        self.limits = limits
+    def __init__(self, limits: Limits = Limits(), niceness: int = 0):
+        self.limits, self.niceness = limits, niceness
         self.lock = threading.Lock()
         self.closed = False
         self.channel: socket.socket | None = None
@@ -174,7 +175,7 @@ class Worker:
     def _start(self, module: str) -> str | None:
         """None, or why there is no worker."""
         try:
-            self.channel, self.loaded = nursery().worker(module, self.limits.memory)
+            self.channel, self.loaded = nursery().worker(module, self.limits.memory, self.niceness)
             self.buffer, self.done = b"", 0
             self.pid = self._line(STARTUP_SECONDS).get("pid", 0)
         except OSError as error:
@@ -216,8 +217,9 @@ class Worker:
 class Pool:
     """Workers side by side. `submit` returns at once; its future's result is `Worker.ask`'s with the `seconds` it took.
 
-    Jobs are begun in the order of submission. One that has had `first_seconds` of CPU time starts over behind all that
-    wait, so that a few that hang do not hold up the many that do not.
+    Jobs are begun in the order of submission. One that has used up the CPU time of a try starts over in the next lane,
+    behind those that wait there. Each lane but the first has as many workers of its own, which give way to the others
+    (`nice`). So a few that hang hold up neither those submitted with them nor those that come later.
     """
 
     def __init__(self, processes: int | None = None, limits: Limits = Limits()):
@@ -225,7 +227,11 @@ class Pool:
         self.crew: list[Worker] = []
         self.closed = False
         self.local = threading.local()
-        self.on_processes = ThreadPoolExecutor(self.processes, "verify")
+        tries = [seconds for seconds in limits.tries if seconds < limits.cpu_seconds]
+        self.lanes = [  # workers' threads, and the CPU seconds of a job
+            (ThreadPoolExecutor(self.processes, f"verify-{i}"), seconds)
+            for i, seconds in enumerate([*tries, limits.cpu_seconds])
+        ]
         self.on_threads = ThreadPoolExecutor(self.processes * THREADS_PER_CORE, "verify-thread")
 
     def submit(self, module: str, job: dict) -> Future:
@@ -233,22 +239,25 @@ class Pool:
         if getattr(importlib.import_module(module), "RUNS", "process") == "thread":
             self.on_threads.submit(self._run_on_thread, future, module, job)
         else:
-            self.on_processes.submit(self._run, future, module, job)
+            self._queue(0, future, module, job, 0.0)
         return future
 
-    def _run(self, future: Future, module: str, job: dict, seconds: float = 0.0) -> None:
+    def _queue(self, lane: int, *job) -> None:
+        self.lanes[lane][0].submit(self._run, lane, *job)
+
+    def _run(self, lane: int, future: Future, module: str, job: dict, seconds: float) -> None:
+        """One try, on the worker of this thread; `seconds`: what the earlier ones took."""
         if not self._begins(future):
             return
-        again, worker = seconds > 0, self._worker()
+        worker = self._worker(NICENESS if lane else 0)
         worker.began = time.monotonic()
         try:
-            hurry = not again and self.limits.first_seconds < self.limits.cpu_seconds
-            reply = worker.ask(module, job, self.limits.first_seconds if hurry else None)
+            reply = worker.ask(module, job, self.lanes[lane][1])
         except Exception as error:  # ours; the batch goes on
-            reply, hurry = {"error": f"{type(error).__name__}: {error}"[:300]}, False
+            reply = {"error": f"{type(error).__name__}: {error}"[:300]}
         seconds += time.monotonic() - worker.began
-        if hurry and reply.pop("spent", False) and not self.closed:
-            self.on_processes.submit(self._run, future, module, job, seconds)
+        if reply.pop("spent", False) and lane + 1 < len(self.lanes) and not self.closed:
+            self._queue(lane + 1, future, module, job, seconds)
         else:
             future.set_result(reply | {"seconds": seconds})
 
@@ -270,9 +279,9 @@ class Pool:
         future.started = getattr(future, "started", time.monotonic())
         return True
 
-    def _worker(self) -> Worker:
+    def _worker(self, niceness: int) -> Worker:
         if not hasattr(self.local, "worker"):
-            self.local.worker = Worker(self.limits)
+            self.local.worker = Worker(self.limits, niceness)
             self.crew.append(self.local.worker)
         return self.local.worker
 
@@ -281,7 +290,7 @@ class Pool:
         self.closed = True
         for worker in self.crew:
             worker.close()
-        for executor in (self.on_processes, self.on_threads):
+        for executor in (*(threads for threads, _ in self.lanes), self.on_threads):
             executor.shutdown()
 
 

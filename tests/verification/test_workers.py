@@ -113,7 +113,7 @@ def test_no_gmpy2_though_one_is_installed(tmp_path):
 
 
 def test_limits_hold_off_the_main_thread_and_spare_the_other_workers():
-    pool = workers.Pool(2, workers.Limits(cpu_seconds=1.5, first_seconds=1.5))
+    pool = workers.Pool(2, workers.Limits(cpu_seconds=1.5, tries=()))
     out = []
 
     def run():
@@ -131,7 +131,7 @@ def test_limits_hold_off_the_main_thread_and_spare_the_other_workers():
 
 
 def test_a_job_that_takes_long_waits_for_those_that_do_not():
-    pool = workers.Pool(1, workers.Limits(cpu_seconds=0.8, first_seconds=0.2))
+    pool = workers.Pool(1, workers.Limits(cpu_seconds=0.8, tries=(0.2,)))
     order = []
     jobs = [{"do": "burn"}, {"do": "burn", "n": 2}, *({"do": "fine", "say": str(i)} for i in range(20))]
     futures = [pool.submit(UNRULY, job) for job in jobs]
@@ -141,6 +141,26 @@ def test_a_job_that_takes_long_waits_for_those_that_do_not():
     assert order == [*range(2, 22), 0, 1]
     assert [decided(r) for r in replies[:2]] == [("timeout", "worker", "stopped at 0.8 s of CPU time")] * 2
     assert replies[0]["seconds"] > 0.95, "both tries count"
+    pool.close()
+
+
+def test_jobs_that_come_later_do_not_wait_for_one_that_hangs():
+    pool = workers.Pool(1, workers.Limits(cpu_seconds=3.0, tries=(0.02, 0.05)))
+    hanging = pool.submit(UNRULY, {"do": "burn"})
+    nice = int(pool.submit(UNRULY, {"do": "niceness"}).result()["reply"][2])
+    time.sleep(0.5)  # it is in the last lane by now
+    for i in range(20):
+        assert pool.submit(UNRULY, {"do": "fine", "say": str(i)}).result()["reply"][2] == str(i)
+    assert not hanging.done(), "the others waited for it"
+    assert decided(hanging.result()) == ("timeout", "worker", "stopped at 3 s of CPU time")
+    assert nice == os.nice(0), "only a job that takes long gives way"
+    pool.close()
+
+
+def test_a_job_that_needs_more_than_the_first_tries_is_decided_in_the_last():
+    pool = workers.Pool(1, workers.Limits(cpu_seconds=5.0, tries=(0.01, 0.03)))
+    reply = pool.submit(UNRULY, {"do": "niceness", "after": 0.1}).result()
+    assert int(reply["reply"][2]) == min(19, os.nice(0) + workers.NICENESS)
     pool.close()
 
 

@@ -29,7 +29,7 @@ NO_ROWS = np.empty(0, np.int32)
 
 
 def deduplicate(con, policy: Deduplication, texts: Texts, work: Path, progress: Progress | None = None) -> None:
-    """Create `duplicates` (row, kept_row, jaccard, scope, kind) and `deduplication` (row, decisions) in `con`.
+    """Create table `duplicates` (row, kept_row, jaccard, scope, kind), view `deduplication` (row, decisions) in `con`.
 
     `con` has `measured` (near_duplicates.sql); `texts(rows)` streams the texts of ascending rows in any order, as
     (rows, string array); `work` is a folder for temporary files. As many threads as DuckDB is set to use. `progress`
@@ -50,11 +50,29 @@ def deduplicate(con, policy: Deduplication, texts: Texts, work: Path, progress: 
     threads = con.execute("SELECT current_setting('threads')").fetchall()[0][0]
     with ThreadPoolExecutor(threads) as pool:
         hits = _search(con, policy, columns, texts, Path(work), pool, threads, progress)
-    rows = np.flatnonzero((hits.exact & hits.normal & hits.within & hits.across & hits.embedding) != -1)
-    con.register("hits", pa.table({"row": rows.astype(np.int32), **{k: v[rows] for k, v in hits._asdict().items()}}))
+    con.register("hits", _listed(hits, columns["prompt"]))
     for statement in script[1:]:
         run(statement)
     con.unregister("hits")
+
+
+def _listed(hits, prompt: np.ndarray) -> pa.Table:
+    """`duplicates` of near_duplicates.sql: a row for each row and rule that removes it, in this order."""
+    ones = np.ones(len(prompt))
+    rules = (
+        ("exact", hits.exact, ones), ("normal", hits.normal, ones), ("near", hits.within, hits.within_jaccard),
+        ("near", hits.across, hits.across_jaccard), ("embedding", hits.embedding, hits.similarity),
+    )  # fmt: skip
+    rows = [np.flatnonzero(kept >= 0) for _, kept, _ in rules]
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    row, kept, jaccard, rule = (
+        np.concatenate(parts)[order]
+        for parts in zip(*((r, kept[r], value[r], np.full(len(r), i)) for i, (r, (_, kept, value)) in enumerate(zip(rows, rules))))
+    )
+    kinds = pa.array([kind for kind, *_ in rules]).take(pa.array(rule))
+    scopes = pa.array(["across_prompts", "within_prompt"]).take(pa.array((prompt[row] == prompt[kept]).astype(np.int8)))
+    columns = {"row": row.astype(np.int32), "kept_row": kept, "jaccard": jaccard, "scope": scopes, "kind": kinds}
+    return pa.table(columns)
 
 
 class _Groups(NamedTuple):

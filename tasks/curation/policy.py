@@ -68,6 +68,7 @@ class Benchmark(Settings):
     name: str = Field(description="its name in evidence and reports")
     path: str = Field(description="file, directory or glob, or a published index (a folder with grams.parquet)")
     text: str = Field("text", description="column with the problem; dots reach into nested values")
+    columns: tuple[str, ...] | None = Field(None, description="names of the columns, for CSV files without a header line")
     limit: int | None = Field(None, ge=1)
 
 
@@ -75,8 +76,11 @@ class Decontamination(Settings):
     """Overlap with evaluation sets (paper, S: 10-grams; here 8 for prompts, 13 with coverage for chains of thought)."""
 
     against: tuple[Benchmark, ...] = ()
-    prompt_ngram: int | None = Field(8, ge=3, description="tokens; one shared n-gram rejects the prompt")
-    prompt_exact: bool = Field(True, description="equal after normalisation; the one rule for prompts shorter than n")
+    prompt_exact: bool = Field(True, description="equal but for case, spacing, punctuation; the one rule for short prompts")
+    prompt_ngram: int | None = Field(8, ge=3, description="tokens, for prompts")
+    prompt_coverage: float = Field(
+        0.3, ge=0, le=1, description="share of a problem's n-grams found in one prompt; 0: any shared n-gram rejects"
+    )
     text_ngram: int | None = Field(13, ge=3, description="tokens, for chains of thought")
     text_coverage: float = Field(0.5, gt=0, le=1, description="share of a problem's n-grams found in one text")
     max_document_frequency: int | None = Field(

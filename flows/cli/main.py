@@ -4,8 +4,9 @@ import sys
 
 import typer
 
-from flows.cli import annotate, canary, plan, report, run, verify
+from flows.cli import annotate, canary, contamination, curate, plan, report, run, verify
 from flows.orchestration.params import ParamsError
+from tasks.curation.policy import CurationError
 from tasks.verification.verdict import VerificationError
 
 app = typer.Typer(
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run, plan, annotate, report, verify, canary):
+for group in (run, plan, annotate, report, verify, canary, contamination, curate):
     group.register(app)
 
 
@@ -27,7 +28,7 @@ def r1() -> None:
 def main() -> None:
     try:
         app()
-    except (ParamsError, VerificationError) as exc:
+    except (ParamsError, CurationError, VerificationError) as exc:
         sys.exit(str(exc))
 
 

@@ -13,7 +13,7 @@ from flows.orchestration.stage import Run, stage
 from tasks.curation.curate import curate
 from tasks.curation.policy import Benchmark, Policy
 from tasks.curation.reasoning import join_candidates, kept_examples
-from tasks.prompts.stored import read_prompts
+from tasks.prompts.stored import prompts_of_candidates
 from tasks.provenance.artifacts import checked, write_rows
 from tasks.rows import SFT_EXAMPLE
 
@@ -29,15 +29,15 @@ def body(p: Params, run: Run) -> dict:
     bank, candidates, verdicts = (run.input(name) for name in ("prompts", "candidates", "verdicts"))
     joined, curated = run.work / "candidates.parquet", run.work / "curated"
     rows = join_candidates(
-        checked(candidates, "candidates.parquet"), checked(verdicts, "verdicts.parquet"), checked(bank, "train.parquet"),
-        joined,
+        checked(candidates, "candidates.parquet"), checked(verdicts, "verdicts.parquet"),
+        [checked(bank, "train.parquet"), checked(candidates, "prompts.parquet")], joined,
     )  # fmt: skip
     held_out = Benchmark(name="evaluation", path=str(bank / "benchmarks"))
     funnel = curate(
         [joined], p, curated, work=run.work / "curation", workers=run.threads, benchmarks=[held_out], seed=run.seed,
         root=run.root, progress=lambda step, done, of: run.progress(done, of, unit="rows", note=step),
     )  # fmt: skip
-    prompts = {row["id"]: row for row in read_prompts(bank, "train")}
+    prompts = prompts_of_candidates(bank, candidates)
     write_rows(run.out, "examples", kept_examples(curated / "kept.parquet", prompts), SFT_EXAMPLE)
     for name in ("decisions", "outcomes", "near_duplicates"):
         shutil.copyfile(curated / f"{name}.parquet", run.out / f"{name}.parquet")

@@ -33,6 +33,7 @@ def with_generator_solutions(examples: list[dict], prompts: list[dict]) -> tuple
     """
     by_id = {p["id"]: p for p in prompts}
     sampled = [row for row in examples if row["completion_id"] is not None]
-    solved = [by_id[row["prompt_id"]] for row in sampled if by_id[row["prompt_id"]]["solution"]]
+    known = [by_id[row["prompt_id"]] for row in sampled if row["prompt_id"] in by_id]  # imported prompts are not in the bank
+    solved = [prompt for prompt in known if prompt["solution"]]
     own = [row for row in examples if row["completion_id"] is None]
     return [example(p, p["solution"]) for p in solved] + own, len(sampled) - len(solved)

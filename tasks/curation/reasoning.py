@@ -1,6 +1,6 @@
 """Between the DAG's rows and curation: candidates joined with prompts and verdicts, kept candidates as SFT examples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tasks.curation.examples import example
@@ -9,7 +9,7 @@ from tasks.curation.policy import CurationError
 BATCH = 4096  # rows held at a time
 
 
-def join_candidates(candidates: Path, verdicts: Path, prompts: Path, out: Path) -> int:
+def join_candidates(candidates: Path, verdicts: Path, prompts: Sequence[Path], out: Path) -> int:
     """Write `out`, a Parquet file of candidates for `curate`, and return its rows; texts pass through in batches.
 
     In: files of COMPLETION, VERDICT and PROMPT rows. CurationError where a candidate's prompt is unknown.
@@ -17,7 +17,7 @@ def join_candidates(candidates: Path, verdicts: Path, prompts: Path, out: Path) 
     import duckdb
     import pyarrow.parquet as pq
 
-    files = {"candidates": str(candidates), "verdicts": str(verdicts), "prompts": str(prompts)}
+    files = {"candidates": str(candidates), "verdicts": str(verdicts), "prompts": [str(p) for p in prompts]}
     wanted = pq.read_metadata(candidates).num_rows
     query = Path(__file__).with_name("reasoning.sql").read_text(encoding="utf-8")
     with duckdb.connect(":memory:", config={"threads": 1}) as db:
@@ -28,7 +28,7 @@ def join_candidates(candidates: Path, verdicts: Path, prompts: Path, out: Path) 
     rows = pq.read_metadata(out).num_rows
     if rows != wanted:
         raise CurationError(
-            f"{wanted} candidates in {candidates}, {rows} with their prompts: the prompts of some are not in {prompts}, "
+            f"{wanted} candidates in {candidates}, {rows} with their prompts: the prompts of some are not in {files['prompts']}, "
             "or a candidate has two verdicts; rebuild `candidates` and `verdicts` with `r1 run`"
         )
     return rows

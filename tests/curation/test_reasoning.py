@@ -42,7 +42,7 @@ def curated(folder, rows, statuses, language="en"):
     write_rows(folder, "candidates", rows, COMPLETION)
     write_rows(folder, "verdicts", [verdict(r, s) for r, s in zip(rows, statuses, strict=True) if s], VERDICT)
     write_rows(folder, "prompts", prompts.values(), PROMPT)
-    files = [folder / f"{name}.parquet" for name in ("candidates", "verdicts", "prompts")]
+    files = [folder / "candidates.parquet", folder / "verdicts.parquet", [folder / "prompts.parquet"]]
     assert join_candidates(*files, folder / "joined.parquet") == len(rows)
     curate([folder / "joined.parquet"], POLICY, folder / "out")
     examples = {e["completion_id"]: e for e in kept_examples(folder / "out" / "kept.parquet", prompts)}
@@ -89,7 +89,7 @@ def test_a_candidate_of_an_unknown_prompt_is_an_error(tmp_path):
     write_rows(tmp_path, "candidates", [candidate(0, GOOD, "p0"), candidate(1, GOOD, "lost")], COMPLETION)
     write_rows(tmp_path, "verdicts", [], VERDICT)
     write_rows(tmp_path, "prompts", [prompt("p0")], PROMPT)
-    files = [tmp_path / f"{name}.parquet" for name in ("candidates", "verdicts", "prompts")]
+    files = [tmp_path / "candidates.parquet", tmp_path / "verdicts.parquet", [tmp_path / "prompts.parquet"]]
     with pytest.raises(CurationError, match="2 candidates .* 1 with their prompts"):
         join_candidates(*files, tmp_path / "joined.parquet")
 

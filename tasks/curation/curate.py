@@ -46,6 +46,7 @@ def curate(
     seed: int = 0,
     root: Path = Path(),
     keep_work: bool = False,
+    picture: bool = True,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Funnel:
@@ -69,7 +70,7 @@ def curate(
             session.collect(con)
             funnel = session.export(con, session.decide(con), made)
         with writing(made):
-            funnel.write(made)
+            funnel.write(made, picture)
             session.seal(made)
         place.publish(made)
         if not keep_work:

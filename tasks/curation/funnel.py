@@ -51,10 +51,11 @@ class Funnel:
         steps = [{"step": s.step, "in": s.entered, "kept": s.kept, "rules": [asdict(r) for r in s.rules]} for s in self.steps]
         return {"in": self.entered, "kept": self.kept, "rejected": self.rejected, "steps": steps}
 
-    def write(self, folder: Path) -> None:
-        """funnel.json, funnel.svg and funnel.png."""
+    def write(self, folder: Path, picture: bool = True) -> None:
+        """funnel.json and, as a picture, funnel.svg and funnel.png."""
         (folder / "funnel.json").write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
-        draw(self, folder)
+        if picture:
+            draw(self, folder)
 
     def table(self):
         """For a terminal (rich)."""

@@ -1,12 +1,15 @@
 """Small candidates with every fault that a filter looks for, for the tests of curation."""
 
+import functools
 import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.curation.curate import curate
 from tasks.curation.policy import Deduplication, Filters, Policy, Selection
 
+curated = functools.partial(curate, picture=False)  # drawing takes most of a small run
 WORDS = "the sum of both sides is even so we divide by two and find that every root must be real".split()
 POLICY = Policy(
     filters=Filters(

@@ -10,19 +10,20 @@ import pytest
 
 from tasks.curation.curate import curate
 from tasks.curation.funnel import Funnel, Rule, Step, read_funnel
-from tasks.curation.policy import CurationError, Deduplication, Policy, Selection
+from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy, Selection
 from tasks.provenance.artifacts import checked, read_manifest
-from tests.curation.made_candidates import POLICY, candidate, candidates, prose, response, write
+from tests.curation.made_candidates import POLICY, candidate, candidates, curated, prose, response, write
 
-RESULT = ("kept.parquet", "decisions.parquet", "outcomes.parquet", "near_duplicates.parquet", "funnel.json", "funnel.svg", "funnel.png")
+RESULT = ("kept.parquet", "decisions.parquet", "outcomes.parquet", "near_duplicates.parquet", "funnel.json")
+PICTURE = ("funnel.svg", "funnel.png")
 
 
 def rows(folder, name: str) -> list[dict]:
     return pq.read_table(folder / f"{name}.parquet").to_pylist()
 
 
-def digests(folder) -> dict[str, str]:
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RESULT}
+def digests(folder, names=RESULT) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_the_funnel_adds_up_on_disk_as_in_memory(run):
 def test_the_manifest_vouches_for_every_file(run):
     out, _, _ = run
     manifest = read_manifest(out)
-    assert set(manifest["files"]) == set(RESULT) and manifest["policy"]["filters"]["max_tokens"] == 5000
+    assert set(manifest["files"]) == {*RESULT, *PICTURE} and manifest["policy"]["filters"]["max_tokens"] == 5000
     assert all(checked(out, name) for name in RESULT)
     assert not list(out.parent.glob(".out*")), "nothing is left beside the result"
 
@@ -116,7 +117,7 @@ def test_the_same_bytes_however_the_candidates_are_cut_and_read(run, tmp_path, v
     else:
         inputs = [write(tmp_path / "a.parquet", shuffled, group=13 if variant == "row groups" else 40, schema=schema)]
         settings = {"shard size": {"shard_bytes": 1}, "two workers": {"workers": 2, "shard_bytes": 1}}.get(variant, {})
-    curate(inputs, POLICY, tmp_path / "out", **settings)
+    curated(inputs, POLICY, tmp_path / "out", **settings)
     assert digests(tmp_path / "out") == digests(out)
 
 
@@ -124,7 +125,7 @@ def test_columns_by_other_names_and_numbers_as_ids(tmp_path):
     given = [{("completion" if k == "text" else "pid" if k == "prompt_id" else k): v for k, v in r.items()} for r in candidates(24)]
     given = [row | {"id": i, "pid": i // 4} for i, row in enumerate(given)]
     path = write(tmp_path / "a.parquet", given)
-    curate([path], POLICY, tmp_path / "out", columns={"text": "completion", "prompt_id": "pid"})
+    curated([path], POLICY, tmp_path / "out", columns={"text": "completion", "prompt_id": "pid"})
     kept = rows(tmp_path / "out", "kept")
     assert kept and all(row["id"] == str(given[int(row["id"])]["id"]) for row in kept)
     assert all(row["text"] == given[int(row["id"])]["completion"] for row in kept)
@@ -134,8 +135,8 @@ def test_bad_rows_are_rejected_with_their_place_and_too_many_stop_the_run(tmp_pa
     text = "".join(json.dumps(r) + "\n" for r in candidates(30)) + '{"id": 5\n'
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(CurationError, match=r"1 of about 31 rows are malformed.*a\.jsonl:31: no JSON"):
-        curate([tmp_path / "a.jsonl"], POLICY, tmp_path / "out")
-    funnel = curate([tmp_path / "a.jsonl"], POLICY, tmp_path / "out", max_bad_share=0.05)
+        curated([tmp_path / "a.jsonl"], POLICY, tmp_path / "out")
+    funnel = curated([tmp_path / "a.jsonl"], POLICY, tmp_path / "out", max_bad_share=0.05)
     assert funnel.entered == 31 and funnel.steps[0].rules == (Rule("malformed", 1, 1),)
     [bad] = [d for d in rows(tmp_path / "out", "decisions") if d["stage"] == "input"]
     assert not bad["keep"] and bad["evidence"].startswith("a.jsonl:31: no JSON")
@@ -147,19 +148,19 @@ def test_an_id_that_stands_twice_is_named_with_both_places(tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps(candidate(50)) + "\n" + json.dumps(candidates(10)[4]) + "\n")
     said = rf"'{candidates(10)[4]['id']}' stands twice, in .*a\.parquet row 4 and .*b\.jsonl:2, and 0 other"
     with pytest.raises(CurationError, match=said):
-        curate([a, tmp_path / "b.jsonl"], POLICY, tmp_path / "out")
+        curated([a, tmp_path / "b.jsonl"], POLICY, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_files_without_any_row_are_said_so(tmp_path):
     (tmp_path / "a.jsonl").touch()
     with pytest.raises(CurationError, match=r"no candidates: .*a\.jsonl hold no rows"):
-        curate([tmp_path / "a.jsonl"], POLICY, tmp_path / "out")
+        curated([tmp_path / "a.jsonl"], POLICY, tmp_path / "out")
 
 
 def test_nothing_passes(tmp_path):
     path = write(tmp_path / "a.parquet", [candidate(i, verdict="wrong") for i in range(8)])
-    assert curate([path], POLICY, tmp_path / "out").kept == 0
+    assert curated([path], POLICY, tmp_path / "out").kept == 0
     assert rows(tmp_path / "out", "kept") == [] and pq.read_schema(tmp_path / "out" / "kept.parquet").names[0] == "id"
 
 
@@ -168,7 +169,7 @@ def test_a_row_that_fails_a_filter_displaces_no_other(tmp_path):
     given = [candidate(0, text, finish="length"), candidate(1, text), candidate(2, text)]
     policy = POLICY.model_copy(update={"filters": POLICY.filters.model_copy(update={"well_formed": False})})
     policy = policy.model_copy(update={"selection": Selection(verdict=None)})
-    curate([write(tmp_path / "a.parquet", given)], policy, tmp_path / "out")
+    curated([write(tmp_path / "a.parquet", given)], policy, tmp_path / "out")
     fate = {o["id"]: o["rule"] for o in rows(tmp_path / "out", "outcomes")}
     assert [fate[r["id"]] for r in given] == ["truncated", None, "exact_duplicate"]
 
@@ -179,7 +180,7 @@ def test_nfc_and_nfd_twins_are_one_text_and_two_ids(tmp_path):
         candidate(2, response("cafe\u0301 au lait twice"), id="e\u0301", verdict="ok"),
     ]  # fmt: skip
     policy = Policy(deduplication=Deduplication(), selection=Selection())
-    curate([write(tmp_path / "a.parquet", given)], policy, tmp_path / "out")
+    curated([write(tmp_path / "a.parquet", given)], policy, tmp_path / "out")
     assert {o["id"]: o["rule"] for o in rows(tmp_path / "out", "outcomes")} == {"e\u0301": "normal_duplicate", "\u00e9": None}
 
 
@@ -187,8 +188,33 @@ def test_a_selection_can_name_a_column_of_the_candidates(tmp_path):
     selection = Selection.model_validate({"verdict": None, "bands": [{"column": "score", "at_least": 5}]})
     policy = Policy(deduplication=Deduplication(exact=False), selection=selection)
     path = write(tmp_path / "a.parquet", candidates(100))
-    curate([path], policy, tmp_path / "out")
+    curated([path], policy, tmp_path / "out")
     assert {r["id"] for r in rows(tmp_path / "out", "kept")} == {r["id"] for r in candidates(100) if r["score"] >= 5}
     wrong = policy.model_copy(update={"selection": Selection.model_validate({"bands": [{"column": "scroe", "at_least": 5}]})})
     with pytest.raises(CurationError, match="selection: .*'scroe'"):
-        curate([path], wrong, tmp_path / "out")
+        curated([path], wrong, tmp_path / "out")
+
+
+def test_the_picture_has_the_same_bytes_and_shows_the_numbers(run, tmp_path):
+    out, funnel, _ = run
+    read_funnel(out).write(tmp_path)
+    assert digests(tmp_path, PICTURE) == digests(out, PICTURE)
+    svg = (out / "funnel.svg").read_text()
+    assert f"{funnel.kept} of {funnel.entered} candidates kept" in svg and "filters · code_block" in svg
+
+
+def test_an_evaluation_set_is_kept_out_of_prompts_and_of_texts(tmp_path):
+    problem = "A farmer has seventeen sheep and buys twenty three more at the market on Monday; how many sheep has the farmer now?"
+    (tmp_path / "it's a set.jsonl").write_text(json.dumps({"id": 1, "question": problem}) + "\n")
+    given = candidates(24)
+    given[1]["prompt"] = problem.upper()
+    given[2]["text"] = response(prose(2) + " " + problem)
+    path = write(tmp_path / "a.parquet", given)
+    against = Benchmark(name="sheep", path=str(tmp_path / "it's a set.jsonl"), text="question")
+    curated([path], POLICY, tmp_path / "out", benchmarks=[against])
+    failed = [d for d in rows(tmp_path / "out", "decisions") if d["stage"] == "decontamination" and not d["keep"]]
+    assert {d["row_id"] for d in failed} == {given[1]["id"], given[2]["id"]}
+    assert all("sheep" in d["evidence"] for d in failed)
+    assert not {r["id"] for r in rows(tmp_path / "out", "kept")} & {given[1]["id"], given[2]["id"]}
+    with pytest.raises(CurationError, match="decontamination.against: .*missing.jsonl"):
+        curated([path], POLICY, tmp_path / "out", benchmarks=[Benchmark(name="x", path="missing.jsonl")])

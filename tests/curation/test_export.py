@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.curation import export
-from tasks.curation.curate import curate
 from tasks.curation.export import _layout
 from tasks.curation.policy import CurationError
 from tasks.curation.story import story
 from tasks.rows import DECISION
-from tests.curation.made_candidates import POLICY, candidates, write
+from tests.curation.made_candidates import POLICY, candidates, curated, write
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -41,10 +40,10 @@ def test_row_groups_cover_all_rows_in_order_within_their_limits(sizes, most, gro
 
 def test_small_groups_buckets_and_runs_give_the_same_rows(tmp_path, monkeypatch):
     path = write(tmp_path / "a.parquet", candidates(), group=50)
-    curate([path], POLICY, tmp_path / "large")
+    curated([path], POLICY, tmp_path / "large")
     for name, value in {"GROUP": 16, "RANGE": 48, "KEPT_ROWS": 5, "BUCKET_BYTES": 3000, "RUN_BYTES": 5000}.items():
         monkeypatch.setattr(export, name, value)
-    curate([path], POLICY, tmp_path / "small")
+    curated([path], POLICY, tmp_path / "small")
     for name in ("kept", "decisions", "outcomes"):
         small, large = (pq.read_table(tmp_path / size / f"{name}.parquet") for size in ("small", "large"))
         assert small.equals(large)
@@ -59,7 +58,7 @@ def out(tmp_path_factory):
     before = export.GROUP
     export.GROUP = 16
     try:
-        curate([write(folder / "a.parquet", candidates())], POLICY, folder / "out")
+        curated([write(folder / "a.parquet", candidates())], POLICY, folder / "out")
     finally:
         export.GROUP = before
     return folder / "out"

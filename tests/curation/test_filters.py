@@ -3,16 +3,15 @@
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.curation.curate import curate
 from tasks.curation.policy import CurationError, Filters, Policy, Selection, load_policy
-from tests.curation.made_candidates import candidate, prose, response, write
+from tests.curation.made_candidates import candidate, curated, prose, response, write
 
 FREE = {"deduplication": {"exact": False}, "selection": Selection(verdict=None)}
 
 
 def decided(tmp_path, filters: Filters, text: str, **others) -> dict[str, dict]:
     path = write(tmp_path / "a.parquet", [candidate(1, text, **others)])
-    curate([path], Policy(filters=filters, **FREE), tmp_path / "out")
+    curated([path], Policy(filters=filters, **FREE), tmp_path / "out")
     return {d["rule"]: d for d in pq.read_table(tmp_path / "out" / "decisions.parquet").to_pylist()}
 
 

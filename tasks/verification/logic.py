@@ -20,7 +20,7 @@ import json
 import re
 
 from tasks.verification.answers import NoAnswer, final_answer
-from tasks.verification.logic_second_opinions import LOOKED_AT_AGAIN
+from tasks.verification.logic_second_opinions import LOOKED_AT_AGAIN, more_than_the_gold
 from tasks.verification.verdict import Decided, VerificationError
 
 NAME = "logic"
@@ -82,8 +82,9 @@ def work(job: dict) -> Decided:
         if float(score_answer(answer=control or "", entry=entry)) < (control is not None):
             raise
         return "unparsable", "logic/scorer", f"the scorer cannot read it: {type(error).__name__}: {error}"[:300]
-    if score == 1.0 and task in LOOKED_AT_AGAIN and (reason := LOOKED_AT_AGAIN[task](answer, entry)):
-        return "wrong", "logic/second-opinion", reason
+    for look in (more_than_the_gold, LOOKED_AT_AGAIN.get(task)) if score == 1.0 else ():
+        if look and (reason := look(answer, entry)):
+            return "wrong", "logic/second-opinion", reason
     return ("ok" if score == 1.0 else "wrong"), "logic/scorer", f"score {score:g}"
 
 

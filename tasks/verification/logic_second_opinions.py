@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
+_MORE = re.compile(r"[.,;]?\s+[.,;]?\w")
+
 
 def puzzle24(answer: str, entry: dict) -> str | None:
     """The scorer neither asks whether the numbers are the given ones nor for a whole 24: it truncates."""
@@ -59,6 +62,17 @@ def gsm_symbolic(answer: str, entry: dict) -> str | None:
 def advanced_geometry(answer: str, entry: dict) -> str | None:
     """The scorer reads the first two coordinates of any number of points."""
     return "more than one point" if answer.count(",") > 1 else None
+
+
+def more_than_the_gold(answer: str, entry: dict) -> str | None:
+    """Of any task: the gold with further words or lines behind it, or an `or`, which scorers read past."""
+    gold = entry.get("answer")
+    if not isinstance(gold, str) or not gold.strip():
+        return None
+    if _OR.search(answer) and not _OR.search(gold):
+        return "it offers more than one answer"
+    rest = answer.strip().removeprefix(gold.strip())
+    return "there is more behind the answer" if rest != answer.strip() and _MORE.match(rest) else None
 
 
 LOOKED_AT_AGAIN: dict[str, Callable[[str, dict], str | None]] = {

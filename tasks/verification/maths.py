@@ -5,6 +5,7 @@ integer. Everything else is a job for `work`, which may run away and so belongs 
 """
 
 from tasks.verification.answers import MAX_ANSWER_CHARS, NoAnswer, boxed, fast, final_answer
+from tasks.verification.copied import copied
 from tasks.verification.maths_normalise import integer, normalise
 from tasks.verification.maths_text import non_answer
 from tasks.verification.verdict import Decided, VerificationError
@@ -23,6 +24,8 @@ def start(prompt: dict, text: str | None) -> tuple[str | None, Decided | None, d
         )
     gold = unboxed(gold)
     extracted, decision = quick(gold, text or "")
+    if decision is None and copied(prompt.get("text"), extracted):
+        decision = "wrong", "maths/copied", "it is the question said again"
     return extracted, decision, None if decision else job(gold, extracted)
 
 

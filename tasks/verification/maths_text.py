@@ -46,7 +46,9 @@ _ONES = (
 ).split()
 _TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10)))
 _SCALES = {"trillion": 10**12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "dozen": 12}
-_ANOTHER = re.compile(r"\b(?:or|and)\b|\(?\b[A-Z]\b\s*[).:]")
+_ANOTHER = re.compile(  # behind an option's letter: another answer, or a doubt
+    r"\b(?:or|and)\b|\(?\b[A-Z]\b\s*[).:]|^[,;&/|+]|\b(?:not|maybe|perhaps|probably|possibly|either)\b"
+)
 _SCALED = re.compile(
     r"(\d[\d,]*(?:\.\d+)?)\s*(?:\\text\s*\{\s*)?(hundred|thousand|million|billion|trillion|dozen)\b(?:\s*\})?",
     re.IGNORECASE,

@@ -17,6 +17,7 @@ class Server:
         self.when: list[float] = []
         self.seen: Counter = Counter()
         self.times = 1
+        self.verdict = ""  # what it says to everything, in place of comparing
         self.busy = self.busiest = 0
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"state": self})
@@ -55,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
                 getattr(self, "do_" + fault[1].replace("-", "_"))(body)
             else:
                 time.sleep(0.01)
-                self.say(verdict(json.loads(asked)))
+                self.say(state.verdict or verdict(json.loads(asked)))
         except (BrokenPipeError, ConnectionResetError):
             pass
         finally:

@@ -122,7 +122,8 @@ def _plan(seed: int, rows: np.ndarray, problems: int) -> dict[str, np.ndarray]:
     return {
         "rows": rows, "kinds": kinds, "sources": sources, "chinese": chinese, "lengths": lengths.astype(np.int64),
         "values": values, "extras": (extras & np.uint64(0x7FFFFFFF)).astype(np.int64),
-        "verdicts": _verdicts(seed, rows, kinds, sources), "seeds": draw(seed, "text", base), "own": draw(seed, "own", rows),
+        "verdicts": _verdicts(seed, rows, kinds, sources), "seeds": draw(seed, "text", base),
+        "own": draw(seed, "own", rows),
     }  # fmt: skip
 
 
@@ -163,7 +164,6 @@ def _batch(seed: int, rows: np.ndarray, words: vocabulary.Vocabulary, problems: 
     """Candidates and truth of consecutive rows that begin at a prompt."""
     plan = _plan(seed, rows, len(problems))
     first, sizes = (np.array(list(d.values()), np.int64) for d in (words.first, words.sizes))
-    values = plan["values"]
 
     def fill(out, ends):  # a second attempt starts from the planned values again
         values[:] = plan["values"]
@@ -190,6 +190,9 @@ def _batch(seed: int, rows: np.ndarray, words: vocabulary.Vocabulary, problems: 
         plan["verdicts"], np.where(chinese, "zh", "en"), domains, np.full(len(rows), "planted"),
     ]  # fmt: skip
     table = pa.table([pa.array(c) for c in columns], SCHEMA)
+    for row in np.flatnonzero(plan["kinds"] == texts.CONTAMINATED):
+        problem = problems[plan["extras"][row]]
+        values[row] = vocabulary.coverage(problem, vocabulary.block(problem, plan["values"][row]))
     return table, _truth(seed, plan | {"values": values}, table, planted, place)
 
 
@@ -305,8 +308,7 @@ def _error(entry: dict, rows: dict, problems: dict) -> float:
         grams = list(zip(*(vocabulary.tokens_of(text)[k:] for k in range(5))))
         return abs(1 - len(set(grams)) / len(grams) - entry["value"])
     if kind == "contaminated_text":
-        words = problems[entry["of"]].split()
-        return float(" ".join(words[: round(len(words) * entry["value"])]) not in " ".join(text.split()))
+        return abs(vocabulary.coverage(problems[entry["of"]], text) - entry["value"])
     source = rows[entry["of"]]["text"] if kind in ("exact_duplicate", "normalised_duplicate") else ""
     holds = {
         "exact_duplicate": lambda: text == source,

@@ -6,12 +6,13 @@ import numpy as np
 
 WORDS, SNIPPETS, HAN_WORDS, FOREIGN, CODES = 12_000, 4_096, 6_000, 600, 64
 _COMMON = (
-    "the of to and a in is that we for it this so let be if then as with have by are can which now from at one not x or"
-    " since need get two number an find each first also there will value must wait but equation sum given time do total"
-    " would because equal has same these more all when other how three think check way means using only use what right"
-    " next just out maybe case answer where problem both point no could line some say any actually should left side set"
-    " calculate here divided been possible into solve than different let's simplify okay triangle minus plus add consider"
-    " step even know integer factor hence therefore distance cases prime multiply works seems another check again method"
+    "the of to and a in is that we for it this so let be if then as with have by are can which now from at one"
+    " not x or since need get two number an find each first also there will value must wait but equation sum"
+    " given time do total would because equal has same these more all when other how three think check way"
+    " means using only use what right next just out maybe case answer where problem both point no could line"
+    " some say any actually should left side set calculate here divided been possible into solve than different"
+    " let's simplify okay triangle minus plus add consider step even know integer factor hence therefore"
+    " distance cases prime multiply works seems another check again method"
 ).split()
 # Structural units; their order is the numbering of the constants below.
 MARKS = (
@@ -31,6 +32,7 @@ REFUSALS = (
 )
 REFUSALS_ZH = ("很抱歉，我无法回答这个问题。", "对不起，我不能提供帮助。")
 _FOREIGN_LETTERS = {"cyrillic": (0x430, 32), "han": (0x4E00, 3000), "arabic": (0x628, 19), "greek": (0x3B1, 16)}
+SIGNS = "+-*/^=<>%!"  # tokens where near duplicates are concerned
 SCRIPTS = tuple(_FOREIGN_LETTERS)  # regions of FOREIGN words each, in this order
 
 
@@ -46,7 +48,7 @@ class Vocabulary:
 
 
 def build(seed: int, problems: list[str]) -> Vocabulary:
-    """The units for a seed, and each problem of the benchmark in full, by its first 70 % of words, by its first 30 %."""
+    """The units for a seed, with each problem of the benchmark in full and by its first 70 and 30 % of words."""
     rng = np.random.default_rng([seed, 1])
     words = _pseudo_words(rng)
     regions = {
@@ -61,9 +63,9 @@ def build(seed: int, problems: list[str]) -> Vocabulary:
         "codes": [_code(rng, words) for _ in range(CODES)],
         "refusals": list(REFUSALS),
         "refusals_zh": list(REFUSALS_ZH),
-        "problems": [_block(p, 1.0) for p in problems],
-        "problems_70": [_block(p, 0.7) for p in problems],
-        "problems_30": [_block(p, 0.3) for p in problems],
+        "problems": [block(p, 1.0) for p in problems],
+        "problems_70": [block(p, 0.7) for p in problems],
+        "problems_30": [block(p, 0.3) for p in problems],
     }
     units = [u for region in regions.values() for u in region]
     encoded = [u.encode() for u in units]
@@ -85,13 +87,22 @@ def tokens_of(text: str) -> list[str]:
         if word:
             out.append(word)
             word = ""
-        if c in "+-*/^=<>%!" or (not c.isascii() and not c.isspace()):
+        if c in SIGNS or (not c.isascii() and not c.isspace()):
             out.append(c)
     return [*out, word] if word else out
 
 
 def count_tokens(unit: str) -> int:
     return len(tokens_of(unit))
+
+
+def coverage(problem: str, text: str, n: int = 13) -> float:
+    """Share of a problem's n-grams of tokens without signs that stand in a text; 0 for a shorter problem."""
+    grams = [
+        set(zip(*(words[k:] for k in range(n))))
+        for words in ([t for t in tokens_of(x) if t not in SIGNS] for x in (problem, text))
+    ]
+    return len(grams[0] & grams[1]) / max(1, len(grams[0]))
 
 
 def _pseudo_words(rng: np.random.Generator) -> list[str]:
@@ -127,6 +138,7 @@ def _code(rng: np.random.Generator, words: list[str]) -> str:
     return f"\n\n```python\ndef {names[0]}({names[1]}):\n{body}    return {names[-1]}\n```\n\n"
 
 
-def _block(problem: str, share: float) -> str:
+def block(problem: str, share: float) -> str:
+    """A paragraph of the first words of a problem."""
     words = problem.split()
     return "\n\n" + (problem.strip() if share == 1 else " ".join(words[: round(len(words) * share)])) + "\n\n"

@@ -6,7 +6,8 @@ Generates what is missing of the largest size in DIR (3M rows: 18 GB of text in 
 reads the files once (the plain scan), curates them, and holds the decisions against the planted truth. A size that was
 measured is not measured again: delete `DIR/measured-ROWS.json`. Without --data, 20,000 rows in a temporary folder.
 
-Peak memory is the sum over the process tree, sampled twice a second: resident, and with shared pages counted once (PSS).
+Peak memory is the sum over the process tree, sampled twice a second: resident, and with shared pages
+counted once (PSS).
 """
 
 import argparse
@@ -42,12 +43,14 @@ CHANGES = {
 }  # fmt: skip
 # Planted kind -> (rule that must find it, least value that must be found); and the kinds that justify a rule.
 FOUND_BY = {
-    "mixed_language": ("mixed_language", 0.12), "long_paragraph": ("long_paragraph", 0), "code_fence": ("code_block", 0),
-    "truncated": ("truncated", 0), "malformed": ("bad_format", 0), "loop": ("repeated_ngrams", 0.31),
-    "refusal": ("refusal", 0), "contaminated_prompt": ("prompt_ngram", 0), "contaminated_text": ("text_coverage", 0.6),
+    "mixed_language": ("mixed_language", 0.12), "long_paragraph": ("long_paragraph", 0),
+    "code_fence": ("code_block", 0), "truncated": ("truncated", 0), "malformed": ("bad_format", 0),
+    "loop": ("repeated_ngrams", 0.31), "refusal": ("refusal", 0), "contaminated_prompt": ("prompt_ngram", 0),
+    "contaminated_text": ("text_coverage", 0.6),
 }  # fmt: skip
 JUSTIFIED = {
-    "bad_format": ("malformed", "truncated"), "no_thought": ("malformed", "truncated"), "repeated_paragraphs": ("loop",),
+    "bad_format": ("malformed", "truncated"), "no_thought": ("malformed", "truncated"),
+    "repeated_paragraphs": ("loop",),
 }  # fmt: skip
 DUPLICATE_RULES = ("exact_duplicate", "normal_duplicate", "near_within_prompt", "near_across_prompts")
 DUPLICATE_KINDS = ("exact_duplicate", "normalised_duplicate", "near_duplicate_within", "near_duplicate_across")
@@ -165,7 +168,8 @@ def curate(files: list[Path], data: Path, out: Path, options) -> dict:
     shutil.rmtree(work, ignore_errors=True)
     return {
         "wall": wall, "cpu": now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime,
-        "rss": watch.rss, "pss": watch.pss, "work_disk": watch.disk, "steps": {"starting": next(iter(marks.values()), 0.0), **steps},
+        "rss": watch.rss, "pss": watch.pss, "work_disk": watch.disk,
+        "steps": {"starting": next(iter(marks.values()), 0.0), **steps},
     }  # fmt: skip
 
 
@@ -275,8 +279,8 @@ def report(found: dict, text_bytes: float) -> None:
     bands = [f"J {low:.2f}-{min(high, 1):.2f}: {gone} of {pairs}" for low, high, pairs, gone in told["bands"]]
     print(f"  planted pairs with a row removed (for any reason), by Jaccard: {'; '.join(bands)}")
     print(
-        f"  duplicates named: {told['pairs']} pairs, {told['right'] / max(1, told['pairs']):.5f} of one planted family; "
-        f"Jaccard at most {told['error']:.4f} from the planted one"
+        f"  duplicates named: {told['pairs']} pairs, {told['right'] / max(1, told['pairs']):.5f} of one planted "
+        f"family; Jaccard at most {told['error']:.4f} from the planted one"
     )
 
 

@@ -4,7 +4,7 @@
 
 Sets, from shared data (R1_SHARED_DATA):
 gsm8k: 1,319 problems, each with the outputs of seven models (gsm8k-model-solutions, zeroeval-math, tora-outputs);
-reasoning-gym: 20,150 outputs of DeepSeek-R1, three a problem, in 13 categories, scored by their own verifiers.
+reasoning-gym: 15,150 outputs of DeepSeek-R1, three a problem, in 13 categories, scored by their own verifiers.
 `probe_pass_rate` is the share of right answers of the four models of gsm8k-model-solutions, or of DeepSeek-R1 itself.
 `--keep` leaves the sets there as JSON lines, and the results as `r1 curate SET.jsonl --policy NAME` makes them.
 """

@@ -325,6 +325,13 @@ def test_ranges_of_rows_are_gathered_completely(monkeypatch):
     assert decided(rows, {"per_prompt": 2}) == (whole, kept)
 
 
+def test_the_physical_order_of_rows_decides_nothing():
+    rows = [candidate(i, f"p{i % 5}", domain=f"d{i % 3}", tokens=i % 4) for i in range(60)]
+    policy = {"bins": [{"name": "length", "column": "tokens", "quantiles": 2}], "per_prompt": 5,
+              "caps": [{"rule": "mix", "by": "domain", "total": 11}]}  # fmt: skip
+    assert decided(rows[::-1], policy)[0] == decided(rows, policy)[0]
+
+
 def test_no_candidates():
     assert decided([], {"per_prompt": 1, "caps": [{"rule": "mix", "by": "domain", "shares": {"*": 1}}]}) == ({}, [])
 

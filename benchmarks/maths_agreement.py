@@ -24,11 +24,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from tasks.prompts.formats.zeroeval import answer_field  # noqa: E402
+
 SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 ADVERSARIAL = ROOT / "tests" / "verification" / "adversarial" / "maths.jsonl"
 REVIEWED = ROOT / "tests" / "verification" / "adversarial" / "reviewed.jsonl"
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
-_FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^"\s,}\]][^,}\n]*))')
 
 
 class Item(NamedTuple):
@@ -62,9 +64,8 @@ def zeroeval() -> Iterator[Item]:
     for path in sorted((SHARED / "zeroeval-math" / "gsm").glob("*.json")):
         for row in json.loads(path.read_text(encoding="utf-8")):
             gold = row["answer"].lstrip("# ").strip()
-            found = _FIELD.findall(row["output"][0])
-            answer = (found[-1][0] or found[-1][1]).strip() if found else ""
-            yield Item("zeroeval-math", gold, _unescaped(answer), number_rule(gold, answer), f"{path.stem}/{row['id']}")
+            answer = answer_field(row["output"][0])
+            yield Item("zeroeval-math", gold, answer, number_rule(gold, answer), f"{path.stem}/{row['id']}")
 
 
 def tora() -> Iterator[Item]:
@@ -73,13 +74,6 @@ def tora() -> Iterator[Item]:
         row = json.loads(line)
         answer = str(row["pred"][0])
         yield Item("tora-outputs", row["gt"], answer, number_rule(row["gt"], answer), str(row["idx"]))
-
-
-def _unescaped(answer: str) -> str:
-    try:
-        return str(json.loads(f'"{answer}"'))
-    except json.JSONDecodeError:
-        return answer
 
 
 def number_rule(gold: str, answer: str) -> bool:

@@ -12,9 +12,8 @@ import json
 import os
 import random
 import sys
-import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 DATA = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 from benchmarks.rules_planted import FOLLOWED
-from tasks.prompts.sources import Source, read_source
+from tasks.prompts.sources import Source, read_rows_of, read_source
 from tasks.verification.instructions import domain as instructions
 from tasks.verification.verify import gold_problems, verify_all
 
@@ -164,17 +163,17 @@ def gym() -> int:
     classes: dict[tuple, list] = collections.defaultdict(list)
     not_compared: collections.Counter = collections.Counter()
     prompts, texts, graded = [], [], []
-    for task, results, entries in _gym_results():
-        for result in results:
-            entry = entries.get(result["question"].strip())
-            for completion in result["completions"]:
-                if entry is None:
-                    not_compared[task] += 1
-                    continue
-                meta = json.dumps({"gym": task, "entry": entry})
-                prompts.append({"id": task, "domain": "logic", "gold": entry["answer"], "meta": meta})
-                texts.append(completion["full_model_response"] or "")
-                graded.append(completion)
+    source = Source(
+        name="gym", path=str(DATA / "reasoning-gym-eval-r1" / "easy.tar.gz"), format="reasoning_gym_eval", licence="-"
+    )
+    for result, raw in read_rows_of(source, ROOT):
+        for completion in result["completions"]:
+            if raw.problem:
+                not_compared[result["task"]] += 1
+                continue
+            prompts.append({"id": result["task"], "domain": raw.domain, "gold": raw.gold, "meta": json.dumps(raw.meta)})
+            texts.append(completion["full_model_response"] or "")
+            graded.append(completion)
     for prompt, completion, verdict in zip(prompts, graded, verify_all(prompts, texts)):
         theirs, ours = completion["score"] == 1.0, verdict.status
         tally[ours, theirs] += 1
@@ -201,43 +200,6 @@ def gym() -> int:
             print(f"          {answer!r} score {completion['score']:.3g}; {verdict.detail[:90]}")
     print(f"   not compared, because this release generates other entries for the same seed: {dict(not_compared)}")
     return sum(len(rows) for key, rows in classes.items() if key not in GYM_CLASSES)
-
-
-def _gym_results() -> Iterator[tuple[str, list[dict], dict[str, dict]]]:
-    """(task, results, entries by question) of each task. An entry that this release no longer generates is made from
-    the question and its recorded answer, where the scorer needs no more: it gives full marks to that answer.
-    """
-    import reasoning_gym
-
-    with tarfile.open(DATA / "reasoning-gym-eval-r1" / "easy.tar.gz") as archive:
-        for member in sorted(archive.getmembers(), key=lambda m: m.name):
-            if not member.name.endswith(".json"):
-                continue
-            record = json.load(archive.extractfile(member))
-            if "results" not in record:
-                continue
-            task, results = record["name"], record["results"]
-            dataset = reasoning_gym.create_dataset(task, **record["config"])
-            made = [json.loads(json.dumps(dataset[i], default=str)) for i in range(len(results))]
-            entries = {entry["question"].strip(): entry for entry in made}
-            bare = [
-                {"question": r["question"], "answer": r["expected_answer"], "metadata": {}}
-                for r in results
-                if r["question"].strip() not in entries and r["expected_answer"]
-            ]
-            for entry in bare:
-                if _scores_itself(dataset, entry):
-                    entries[entry["question"].strip()] = entry
-            yield task, results, entries
-
-
-def _scores_itself(dataset, entry: dict) -> bool:
-    """The scorer reads the gold and a wrong answer of the same kind without asking for metadata."""
-    try:
-        wrong = dataset.score_answer(answer=entry["answer"] + "0", entry=entry)
-        return dataset.score_answer(answer=entry["answer"], entry=entry) == 1.0 and wrong < 1.0
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return False
 
 
 def quantities() -> int:

@@ -1,8 +1,9 @@
 """Prompt bank: every question of the recipe, with its gold, its licence and where it came from (paper 2.2.4, S).
 
-Maths, logic and general prompts from files, the Hub and procedural families; exact duplicates out, golds checked to
-parse, split by content hash. The final split is published apart: only `evaluate` reads it. We depart from the paper
-in scale and in sources: its prompts are not published.
+Prompts of every domain from files, the Hub and procedural families; golds checked with their verifier, equal and nearly
+equal prompts out, decontaminated, split by content hash. The final split is published apart: only `evaluate` reads it;
+`benchmarks/` holds its hashes, and those of the evaluation sets, for the stages that come after. We depart from the
+paper in scale and in sources: its prompts are not published.
 """
 
 from collections import Counter
@@ -10,7 +11,10 @@ from collections import Counter
 from pydantic import Field, model_validator
 
 from flows.orchestration.stage import Run, stage
+from tasks.curation.policy import Decontamination
 from tasks.prompts.bank import Bank, build
+from tasks.prompts.evaluation_sets import overlaps, publish
+from tasks.prompts.near_duplicates import near_duplicates
 from tasks.prompts.sources import Source, read_source
 from tasks.prompts.split import HELD_OUT
 from tasks.provenance.artifacts import write_rows
@@ -30,6 +34,12 @@ class Params(Settings):
     )
     max_duplicate_share: float | None = Field(
         0.5, ge=0, le=1, description="stop where more of a source than this repeats other prompts"
+    )
+    near_duplicates: float | None = Field(
+        0.9, gt=0, le=1, description="Jaccard of word 5-grams from which two prompts are one; null: only equal ones are"
+    )
+    decontamination: Decontamination = Field(
+        Decontamination(), description="evaluation sets that no training prompt may hold; see tasks/curation/policy.py"
     )
 
     @model_validator(mode="after")
@@ -52,12 +62,26 @@ def body(p: Params, run: Run) -> dict:
     for i, source in enumerate(p.sources):
         run.progress(i, len(p.sources), unit="sources", note=source.name)
         readings.append(read_source(source, run.root, run.root_seed))
-    bank = build(readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share)
+    bank = build(
+        readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share,
+        overlap=lambda rows: overlaps(rows, p.decontamination, run.root),
+        near=lambda texts: similar(p, texts, run),
+    )  # fmt: skip
     run.progress(len(p.sources), len(p.sources), unit="sources")
     for split, folder in (("train", "prompts"), ("validation", "prompts"), ("final", "final")):
         write_rows(run.outs[folder], split, [row for row in bank.rows if row["split"] == split], PROMPT)
     write_rows(run.outs["prompts"], "decisions", bank.decisions, DECISION)
-    return metrics(bank)
+    final = [row for row in bank.rows if row["split"] == "final"]
+    procedural = {s.name for s in p.sources if s.is_procedural}
+    problems = publish(final, procedural, p.decontamination, run.root, run.outs["prompts"] / "benchmarks")
+    return metrics(bank) | {"evaluation_problems": problems}
+
+
+def similar(p: Params, texts: list[str], run: Run) -> list:
+    """Near duplicates among prompts in the order of preference."""
+    if p.near_duplicates is None:
+        return [None] * len(texts)
+    return near_duplicates(texts, p.near_duplicates, run.work, run.threads)
 
 
 def metrics(bank: Bank) -> dict:
@@ -67,6 +91,7 @@ def metrics(bank: Bank) -> dict:
         **{split: splits[split] for split in ("train", "validation", "final")},
         "dropped": dict(sorted(Counter(d["rule"] for d in bank.decisions).items())),
         "sources": bank.sources,
+        "repeats": bank.repeats,
     }
 
 

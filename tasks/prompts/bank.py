@@ -1,8 +1,12 @@
 """The prompt bank: raw rows of all sources become prompts, or rejections with a rule, a value and a threshold.
 
-Every row ends as kept or rejected. Rules, in the order they are applied to a row: its columns (`*_type`,
-`gold_pattern`, `language`), `empty_text`, `prompt_tokens`, `gold` (missing, or its verifier cannot use it),
-`duplicate`. A prompt that stands in several splits stays in the final one: no training prompt equals a final one.
+Every row ends as kept or rejected. Rules, in the order they are applied: the row itself (`*_type`, `format_*`, `meta`,
+`options`, `gold_pattern`, `language`), `empty_text`, `prompt_tokens`, `gold` (missing, or its verifier cannot use it),
+what an evaluation set holds (`prompt_exact`, `prompt_ngram`), `duplicate`, `near_duplicate`. Of equal prompts the one in
+the final split stays, then the first: no training prompt equals a final one, or nearly so.
+
+Rows of procedural sources (families, gym tasks, Knights & Knaves …) share their template by design, and two different
+problems may differ in one sign: they are only held to equality after normalisation.
 """
 
 import json
@@ -11,15 +15,36 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tasks.curation.kernel.characters import normalised
 from tasks.prompts.columns import RawRow
 from tasks.prompts.readers import SourceError
-from tasks.prompts.sources import NEEDS_GOLD, Reading
+from tasks.prompts.sources import NEEDS_GOLD, Reading, Source
 from tasks.prompts.split import split_of
 from tasks.rows import row_id
 
 _TOKEN = re.compile(r"[A-Za-z]{1,6}|\d{1,3}|[^\sA-Za-z\d]")
 
+Rejection = tuple[str, float | None, float | None, str]  # rule, value, threshold, evidence
+
+
+@dataclass
+class Row:
+    """A raw row on its way; `rejected` is the first rule that it failed."""
+
+    source: Source
+    raw: RawRow
+    split: str
+    rejected: Rejection | None
+    repeats: str | None = None  # the source whose prompt it repeats
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name} {self.raw.origin}"
+
+
 GoldCheck = Callable[[list[dict]], list[str | None]]  # rows with domain, gold, meta -> None or what is wrong
+Overlap = Callable[[list[Row]], list[Rejection | None]]  # with evaluation sets
+Near = Callable[[list[str]], list[tuple[int, float, float] | None]]  # -> (place of the kept one, Jaccard, threshold)
 
 
 @dataclass
@@ -29,6 +54,7 @@ class Bank:
     rows: list[dict]
     decisions: list[dict]
     sources: dict[str, dict]
+    repeats: dict[str, dict[str, int]]  # source -> of which source -> rows that repeat one of its prompts
 
 
 def estimate_tokens(text: str) -> int:
@@ -40,11 +66,6 @@ def estimate_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def fold(text: str) -> str:
-    """White space folded: what makes two prompts the same."""
-    return " ".join(text.split())
-
-
 def build(
     readings: list[Reading],
     check_golds: GoldCheck,
@@ -52,32 +73,35 @@ def build(
     final_share: float,
     max_prompt_tokens: int,
     max_duplicate_share: float,
+    overlap: Overlap = lambda rows: [None] * len(rows),
+    near: Near = lambda texts: [None] * len(texts),
     count_tokens: Callable[[str], int] = estimate_tokens,
 ) -> Bank:
     """The bank of all sources; raises SourceError where a source consists of duplicates or nothing of it is left."""
-    rows = [(reading.source.name, raw) for reading in readings for raw in reading.rows]
-    licences = {r.source.name: r.source.licence for r in readings}
-    forced = {r.source.name: None if r.source.split == "by-hash" else r.source.split for r in readings}
-    verdicts = [_reject(raw, count_tokens, max_prompt_tokens) for _, raw in rows]
-    _check_golds(rows, verdicts, check_golds)
-    splits = [forced[name] or split_of(fold(raw.text), validation_share, final_share) for name, raw in rows]
-    _drop_duplicates(rows, verdicts, splits, max_duplicate_share)
-    kept, decisions = [], []
-    for (name, raw), rejected, split in zip(rows, verdicts, splits):
-        if rejected is None:
-            kept.append(_prompt(name, licences[name], raw, split))
-        else:
-            rule, value, threshold, evidence = rejected
-            decisions.append(
-                {"row_id": row_id("row", source=name, origin=raw.origin), "stage": "prompts", "rule": rule, "value": value,
-                 "threshold": threshold, "keep": False, "evidence": f"{name} {raw.origin}: {evidence}"}
-            )  # fmt: skip
+    rows = []
+    for reading in readings:
+        forced = None if reading.source.split == "by-hash" else reading.source.split
+        for raw in reading.rows:
+            split = forced or split_of(raw.text, validation_share, final_share)
+            rows.append(Row(reading.source, raw, split, _reject(raw, count_tokens, max_prompt_tokens)))
+    _check_golds(rows, check_golds)
+    left = _open(rows)
+    for row, rejected in zip(left, overlap(left), strict=True):
+        row.rejected = rejected
+    _drop_equal(rows)
+    _stop_at_copies(rows, max_duplicate_share)
+    _drop_near(rows, near)
+    _stop_at_copies(rows, max_duplicate_share)
+    kept = [_prompt(row) for row in rows if row.rejected is None]
+    decisions = [_decision(row) for row in rows if row.rejected is not None]
     if len(kept) + len(decisions) != len(rows):
         raise AssertionError(f"{len(rows)} rows in, {len(kept)} kept + {len(decisions)} rejected")
-    return Bank(kept, decisions, _facts(readings, rows, verdicts, splits))
+    repeats = {r.source.name: dict(Counter(x.repeats for x in rows if x.source is r.source and x.repeats)) for r in readings}
+    return Bank(kept, decisions, _facts(readings, rows), {name: found for name, found in repeats.items() if found})
 
 
-Rejection = tuple[str, float | None, float | None, str]  # rule, value, threshold, evidence
+def _open(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.rejected is None]
 
 
 def _reject(raw: RawRow, count_tokens: Callable[[str], int], max_tokens: int) -> Rejection | None:
@@ -92,34 +116,47 @@ def _reject(raw: RawRow, count_tokens: Callable[[str], int], max_tokens: int) ->
     return None
 
 
-def _check_golds(rows: list[tuple[str, RawRow]], verdicts: list[Rejection | None], check: GoldCheck) -> None:
-    open_rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
-    asked = [
-        {"domain": raw.domain, "gold": raw.gold, "meta": json.dumps(raw.meta)}
-        for raw in (rows[i][1] for i in open_rows)
-    ]
-    for i, problem in zip(open_rows, check(asked), strict=True):
+def _check_golds(rows: list[Row], check: GoldCheck) -> None:
+    left = _open(rows)
+    asked = [{"domain": r.raw.domain, "gold": r.raw.gold, "meta": json.dumps(r.raw.meta)} for r in left]
+    for row, problem in zip(left, check(asked), strict=True):
         if problem:
-            verdicts[i] = ("gold", 0.0, 1.0, f"gold {rows[i][1].gold!r}: {problem}")
+            row.rejected = "gold", 0.0, 1.0, f"gold {row.raw.gold!r}: {problem}"
 
 
-def _drop_duplicates(rows: list, verdicts: list[Rejection | None], splits: list[str], max_share: float) -> None:
-    """Keep the first of equal prompts, one in the final split before others; count rows of a source that are a repeat."""
-    order = sorted(range(len(rows)), key=lambda i: (splits[i] != "final", i))
-    first: dict[str, int] = {}
-    repeats: Counter[str] = Counter()
-    sizes: Counter[str] = Counter(name for name, _ in rows)
-    for i in order:
-        if verdicts[i] is not None:
-            continue
-        name, raw = rows[i]
-        kept = first.setdefault(fold(raw.text), i)
-        if kept != i:
-            repeats[name] += 1
-            other = rows[kept]
-            gold = "" if other[1].gold == raw.gold else f"; its gold {raw.gold!r} differs from {other[1].gold!r}"
-            verdicts[i] = ("duplicate", 1.0, 0.0, f"same text as {other[0]} {other[1].origin}, which is kept{gold}")
-    for name, count in repeats.items():
+def _preferred(rows: list[Row]) -> list[Row]:
+    """Those still open, one in the final split before others."""
+    return sorted(_open(rows), key=lambda row: row.split != "final")
+
+
+def _drop_equal(rows: list[Row]) -> None:
+    """Keep the first of prompts that are equal after normalisation."""
+    first: dict[str, Row] = {}
+    for row in _preferred(rows):
+        kept = first.setdefault(normalised(row.raw.text), row)
+        if kept is not row:
+            row.repeats = kept.source.name
+            row.rejected = "duplicate", 1.0, 0.0, f"same text as {kept.name}, which is kept{_other_gold(row, kept)}"
+
+
+def _drop_near(rows: list[Row], near: Near) -> None:
+    left = [row for row in _preferred(rows) if not row.source.is_procedural]
+    for row, found in zip(left, near([row.raw.text for row in left]), strict=True):
+        if found is not None:
+            kept, jaccard, threshold = left[found[0]], *found[1:]
+            row.repeats = kept.source.name
+            evidence = f"Jaccard {jaccard:.3f} with {kept.name}, which is kept{_other_gold(row, kept)}: {row.raw.text[:80]!r}…"
+            row.rejected = "near_duplicate", jaccard, threshold, evidence
+
+
+def _other_gold(row: Row, kept: Row) -> str:
+    return "" if kept.raw.gold == row.raw.gold else f"; its gold {row.raw.gold!r} differs from {kept.raw.gold!r}"
+
+
+def _stop_at_copies(rows: list[Row], max_share: float) -> None:
+    """Raise SourceError where more than this share of a source repeats other prompts."""
+    sizes = Counter(row.source.name for row in rows)
+    for name, count in Counter(row.source.name for row in rows if row.repeats).items():
         if count / sizes[name] > max_share:
             raise SourceError(
                 f"source {name}: {count} of its {sizes[name]} rows ({count / sizes[name]:.0%}) repeat a prompt that is "
@@ -128,36 +165,43 @@ def _drop_duplicates(rows: list, verdicts: list[Rejection | None], splits: list[
             )
 
 
-def _prompt(source: str, licence: str, raw: RawRow, split: str) -> dict:
-    text = raw.text.strip()
+def _prompt(row: Row) -> dict:
+    raw, text = row.raw, row.raw.text.strip()
     return {
-        "id": row_id("prompt", source=source, domain=raw.domain, text=text, gold=raw.gold),
-        "source": source,
+        "id": row_id("prompt", source=row.source.name, domain=raw.domain, text=text, gold=raw.gold),
+        "source": row.source.name,
         "domain": raw.domain,
-        "split": split,
+        "split": row.split,
         "text": text,
         "gold": raw.gold,
         "solution": raw.solution,
         "language": raw.language,
-        "licence": licence,
+        "licence": row.source.licence,
         "origin": raw.origin,
         "meta": json.dumps(raw.meta, sort_keys=True, ensure_ascii=False) if raw.meta else None,
     }
 
 
-def _facts(readings: list[Reading], rows: list, verdicts: list, splits: list[str]) -> dict[str, dict]:
+def _decision(row: Row) -> dict:
+    rule, value, threshold, evidence = row.rejected
+    return {
+        "row_id": row_id("row", source=row.source.name, origin=row.raw.origin), "stage": "prompts", "rule": rule,
+        "value": value, "threshold": threshold, "keep": False, "evidence": f"{row.name}: {evidence}",
+    }  # fmt: skip
+
+
+def _facts(readings: list[Reading], rows: list[Row]) -> dict[str, dict]:
     """Counts by source for the metrics; a source of which nothing is left is an error."""
     facts = {}
     for reading in readings:
-        name = reading.source.name
-        mine = [(v, s) for (n, _), v, s in zip(rows, verdicts, splits) if n == name]
-        kept = Counter(s for v, s in mine if v is None)
-        dropped = Counter(v[0] for v, _ in mine if v is not None)
+        mine = [row for row in rows if row.source is reading.source]
+        kept = Counter(row.split for row in mine if row.rejected is None)
+        dropped = Counter(row.rejected[0] for row in mine if row.rejected is not None)
         if not kept:
             raise SourceError(
-                f"source {name}: not one of its {len(mine)} rows became a prompt; rejected: {dict(dropped)}"
+                f"source {reading.source.name}: not one of its {len(mine)} rows became a prompt; rejected: {dict(dropped)}"
             )
-        facts[name] = {
+        facts[reading.source.name] = {
             "rows": len(mine),
             "kept": sum(kept.values()),
             **{split: kept[split] for split in ("train", "validation", "final")},

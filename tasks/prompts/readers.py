@@ -112,6 +112,12 @@ def _opened(path: Path) -> IO[bytes]:
     return io.BytesIO(archives.read_member(*found)) if found else open(path, "rb")
 
 
+def read_bytes(path: Path) -> bytes:
+    """A whole file, also one in an archive."""
+    with _opened(path) as file:
+        return file.read()
+
+
 def _json_lines(text, name: str) -> Iterator[tuple[str, dict]]:
     for number, line in enumerate(text, 1):
         if not line.strip():

@@ -55,6 +55,9 @@ class Source(Settings):
     gold_pattern: str | None = Field(
         None, description=r"regex with one group that takes the gold out of its column, e.g. ####\s*(.+)$"
     )
+    procedural: bool | None = Field(
+        None, description="made from a template, so that only equal prompts are duplicates; null: as its kind or format says"
+    )
     split: Literal["by-hash", "train", "final"] = Field(
         "by-hash", description="by content hash, or the whole source in one split"
     )
@@ -93,6 +96,13 @@ class Source(Settings):
             raise ValueError(f"source {self.name}: `{extra[0]}` means nothing beside `format`")
         self._check_values()
         return self
+
+    @property
+    def is_procedural(self) -> bool:
+        """Whether its rows share a template by design."""
+        if self.procedural is not None:
+            return self.procedural
+        return bool(self.gym or self.family) or (self.format is not None and getattr(load(self.format), "PROCEDURAL", False))
 
     def _check_values(self):
         if self.domain is None and self.family != "general" and not self.format:
@@ -146,19 +156,22 @@ def read_source(source: Source, root: Path, seed: int) -> Reading:
         rows = list(_family(source, derive_seed(seed, "prompts", source.name)))
     elif source.gym:
         rows = list(_gym(source, derive_seed(seed, "prompts", source.name)))
-    elif source.hub:
-        rows = _rows(source, read_hub(root, source.hub, source.subset, source.hub_split, source.revision))
     else:
-        paths = _in_source(source, find_files, root, source.path)
-        files = {shown(root, path): sha256(path) for path in dict.fromkeys(map(on_disk, paths))}
-        _check_pin(source, files)
-        header = getattr(load(source.format), "HEADER", None) if source.format else None
-        rows = _rows(source, (row for path in paths for row in read(path, shown(root, path), header)))
+        rows = [raw for _, raw in read_rows_of(source, root, files)]
     if not rows:
         raise SourceError(
             f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}"
         )
     return Reading(source, rows, files)
+
+
+def rows_of(form: Format | None, files: list[tuple[Path, str]]) -> Iterator[tuple[str, dict]]:
+    """(origin, row) of files, given with their names; some formats are more than files of rows."""
+    module = load(form) if form else None
+    if hasattr(module, "records"):
+        return module.records(files)
+    header = getattr(module, "HEADER", None)
+    return (row for path, name in files for row in read(path, name, header))
 
 
 def _in_source(source: Source, function, *args):
@@ -215,16 +228,26 @@ def _gym(source: Source, seed: int) -> Iterator[RawRow]:
         )
 
 
-def _rows(source: Source, rows: Iterator[tuple[str, dict]]) -> list[RawRow]:
-    """Raw rows of a file or data set; a column missing from the first row of a file is an error, later ones are nulls."""
-    out, seen, one = [], set(), reader_of(source)
+def read_rows_of(source: Source, root: Path, files: dict[str, str] | None = None) -> Iterator[tuple[dict, RawRow]]:
+    """(row as found, raw row) of a `path` or `hub` source; `files` takes the sha256 of what was read, by path.
+
+    A column missing from the first row of a file is a SourceError, later ones are nulls.
+    """
+    if source.hub:
+        rows = read_hub(root, source.hub, source.subset, source.hub_split, source.revision)
+    else:
+        paths = _in_source(source, find_files, root, source.path)
+        files = {} if files is None else files
+        files |= {shown(root, path): sha256(path) for path in dict.fromkeys(map(on_disk, paths))}
+        _check_pin(source, files)
+        rows = rows_of(source.format, [(path, shown(root, path)) for path in paths])
+    seen, one = set(), reader_of(source)
     for origin, row in _in_source_rows(source, islice(rows, source.limit)):
         file = re.split(r"[:#]\d+$", origin)[0]
         if file not in seen:
             seen.add(file)
             require(source, origin, row)
-        out.append(one(origin, row))
-    return out
+        yield row, one(origin, row)
 
 
 def _in_source_rows(source: Source, rows: Iterator) -> Iterator:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.prompts.bank import build, estimate_tokens, fold
+from tasks.curation.kernel.characters import normalised
+from tasks.prompts.bank import build, estimate_tokens
 from tasks.prompts.readers import SourceError
 from tasks.prompts.sources import RawRow, Reading, Source, read_source
 from tasks.prompts.split import split_of
@@ -134,7 +135,7 @@ def test_in_is_kept_plus_rejected_on_random_input():
         ]
         out = bank(Reading(spec(), [raw("anchor", number=99), *rows]), max_duplicate_share=1.0)
         assert len(out.rows) + len(out.decisions) == 31
-        texts = [fold(r["text"]) for r in out.rows]
+        texts = [normalised(r["text"]) for r in out.rows]
         assert len(texts) == len(set(texts)) and all(r["gold"] for r in out.rows)
 
 

@@ -77,7 +77,8 @@ def bank(tmp_path, form, rows, **given):
 
 
 def test_every_format_has_a_row_here():
-    assert set(ROWS) | {"alpaca"} == set(get_args(Format))
+    outputs = {name for name in get_args(Format) if hasattr(load(name), "outputs")}  # tests/sampling/test_imported.py
+    assert set(ROWS) | {"alpaca"} | outputs == set(get_args(Format))
 
 
 @pytest.mark.parametrize("form", [pytest.param(f, marks=sandbox) if f in CODE else f for f in ROWS])

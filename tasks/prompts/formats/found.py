@@ -2,7 +2,9 @@
 
 A format module states `DOMAIN`, `COLUMNS` (top-level columns that every file of it has) and `convert(row) -> Found`,
 a pure function; it raises BadRow for a row that is not of the format. `HEADER` names the columns of CSV files that
-come without a header line. A format of your own is such a module and its name in `Format`.
+come without a header line; `PROCEDURAL` says that a program made the rows from a template. A set that is more than
+files of rows has `records(files)`, which gives its (origin, row); one that also holds what models answered has
+`outputs(row)` (tasks/sampling/imported.py). A format of your own is such a module and its name in `Format`.
 """
 
 import importlib
@@ -12,8 +14,9 @@ from types import ModuleType
 from typing import Literal
 
 Format = Literal[
-    "alpaca", "bug_fixing", "humaneval", "ifeval", "knights_and_knaves", "leetcode", "livecodebench", "mbpp",
-    "mbpp_plus", "mmlu", "reasoning_gym", "stdio", "stdio_cpp", "verl", "zebra",
+    "alpaca", "bug_fixing", "humaneval", "ifeval", "knights_and_knaves", "leetcode", "lineage_bench", "livecodebench",
+    "mbpp", "mbpp_plus", "mmlu", "reasoning_gym", "reasoning_gym_eval", "star1", "stdio", "stdio_cpp", "tora", "verl",
+    "zebra", "zeroeval",
 ]  # fmt: skip
 
 
@@ -29,6 +32,17 @@ class Found:
     gold: str | None = None
     solution: str | None = None  # a reference response; a program stands in a fenced block
     meta: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model answered; the fields that the record does not have are null."""
+
+    text: str
+    model: str | None = None
+    finish: str | None = None  # stop, length
+    tokens: int | None = None
+    settings: dict = field(default_factory=dict)  # as recorded: temperature, seed …
 
 
 def load(name: Format) -> ModuleType:

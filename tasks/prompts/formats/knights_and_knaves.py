@@ -3,6 +3,7 @@
 from tasks.prompts.formats.found import BadRow, Found, text_of
 
 DOMAIN = "logic"
+PROCEDURAL = True
 COLUMNS = ("quiz", "names", "solution")
 
 

@@ -6,6 +6,7 @@ The task is named in `metadata.source_dataset` (or in a column `task`), and its 
 from tasks.prompts.formats.found import BadRow, Found, parsed, text_of
 
 DOMAIN = "logic"
+PROCEDURAL = True
 COLUMNS = ("question", "answer", "metadata")
 
 

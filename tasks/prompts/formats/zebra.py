@@ -8,6 +8,7 @@ import json
 from tasks.prompts.formats.found import BadRow, Found, parsed, text_of
 
 DOMAIN = "logic"
+PROCEDURAL = True
 COLUMNS = ("puzzle", "solution")
 
 

@@ -12,8 +12,11 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.verify_judge import Judging, settings_of
+
 MAX_LINE = 64 << 20  # bytes; a longer line is a bad row and is not kept in memory
 READ = 1 << 20
+JUDGE, BAD = "judge", "bad lines"  # domains that no rule decides
 REPORT = ("status", "extracted", "method", "detail", "verifier")
 
 
@@ -34,11 +37,21 @@ def verify(
         float | None,
         typer.Option(min=0.001, help="seconds of wall time for everything; rows not decided by then are infra"),
     ] = None,
+    judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint, up to and including /v1")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="the judge's name at the endpoint")] = None,
+    endpoint: Annotated[
+        Path | None, typer.Option(help="YAML with all settings of the endpoint: url, model, key_variable, …")
+    ] = None,
+    judge_cache: Annotated[Path | None, typer.Option(help="folder that keeps the judge's replies")] = None,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="put every answer also to the judge; print how far it agrees with the rules")
+    ] = False,
 ) -> None:
     """Verify completions: JSONL rows in, one verdict a line out, in the same order.
 
     A row is {"domain", "prompt", "gold" | "tests", "completion"}, with "meta" for what else the domain's verifier needs
-    (docs/verification.md) and "id", which comes back. Domains: maths, logic, choice, quantity, instructions, code.
+    (docs/verification.md) and "id", which comes back. Domains: maths, logic, choice, quantity, instructions, code, and judge,
+    which puts question, gold and final answer to the model that --judge-url and --judge-model (or --endpoint) name.
 
     A verdict is {"status", "extracted", "method", "detail", "verifier"}: status is ok, wrong, unparsable, timeout or
     infra (no verdict, the detail says why); verifier is the hash of the code and libraries that decided. A bad line
@@ -48,6 +61,9 @@ def verify(
     Exit status: 0 every row has a verdict, whatever it is; 1 at least one is infra; 2 wrong usage, such as a file that
     is not there; 130 interrupted.
     """
+    settings = settings_of(endpoint, judge_url, judge_model)
+    if agreement and settings is None:
+        raise typer.BadParameter("it needs a judge: give --judge-url and --judge-model, or --endpoint FILE", param_hint="--agreement")
     if file is None or str(file) == "-":
         descriptor = sys.stdin.fileno()
     else:
@@ -57,12 +73,15 @@ def verify(
         except OSError as error:
             raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from None
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    judging = Judging(settings, judge_cache, agreement)
     try:
-        failed = run(descriptor, processes, budget)
+        failed = run(descriptor, processes, budget, judging)
     except KeyboardInterrupt:
         leave(130)
     except BrokenPipeError:  # `r1 verify | head`
         leave(141)
+    finally:
+        judging.close()
     raise typer.Exit(1 if failed else 0)
 
 
@@ -72,23 +91,26 @@ def leave(status: int) -> None:
     os._exit(status)
 
 
-def run(descriptor: int, processes: int | None, budget: float | None) -> bool:
+def run(descriptor: int, processes: int | None, budget: float | None, judging: Judging) -> bool:
     """Verdicts of the rows behind a file descriptor, written as they come; whether any is infra."""
     from tasks.verification.verify import Effort, verify_stream
 
-    effort, ids, tally = Effort(), deque(), Tally()
-    for verdict in verify_stream(rows(descriptor, ids, tally), processes, budget, effort):
-        domain, known_as = ids.popleft()
+    effort, asked, tally = Effort(), deque(), Tally()
+    for verdict in verify_stream(rows(descriptor, asked, tally, judging), processes, budget, effort):
+        prompt, known_as = asked.popleft()
         line = known_as | {name: getattr(verdict, name) for name in REPORT}
         sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()
-        tally.add(domain, verdict.status)
+        tally.add(prompt["domain"], verdict.status)
+        if prompt["domain"] not in (JUDGE, BAD):
+            judging.second(prompt, verdict)
     tally.summary(effort)
+    judging.summary()
     return tally.statuses["infra"] > 0
 
 
-def rows(descriptor: int, ids: deque, tally: "Tally") -> Iterator:
-    """What `verify_stream` reads; `ids` gets (domain, {"id": …} or nothing) of each row."""
+def rows(descriptor: int, asked: deque, tally: "Tally", judging: Judging) -> Iterator:
+    """What `verify_stream` reads; `asked` gets (prompt, {"id": …} or nothing) of each row."""
     from tasks.verification.verdict import Verdict
 
     for numbered in lines(descriptor):
@@ -101,11 +123,11 @@ def rows(descriptor: int, ids: deque, tally: "Tally") -> Iterator:
             continue
         try:
             prompt, completion, known_as = row_of(number, line)
-            ids.append((prompt["domain"], known_as))
-            yield prompt, completion
+            asked.append((prompt, known_as))
+            yield judging.row(prompt, completion) if prompt["domain"] == JUDGE else (prompt, completion)
         except BadRow as error:
             tally.bad += 1
-            ids.append(("bad lines", {}))
+            asked.append(({"domain": BAD}, {}))
             yield Verdict("infra", None, None, "input", f"line {number}: {error}", "")
 
 
@@ -135,9 +157,9 @@ def row_of(number: int, line: bytes | None) -> tuple[dict, str | None, dict]:
 
     row = parsed(line)
     domain = row.get("domain")
-    if not isinstance(domain, str) or domain not in DOMAINS:
+    if not isinstance(domain, str) or domain not in (*DOMAINS, JUDGE):
         what = "key 'domain' is missing" if "domain" not in row else f"no verifier for domain {domain!r:.60}"
-        raise BadRow(f"{what}: give one of {', '.join(DOMAINS)}")
+        raise BadRow(f"{what}: give one of {', '.join((*DOMAINS, JUDGE))}")
     if "completion" not in row:
         raise BadRow("key 'completion' is missing: it holds the response as the model wrote it")
     name = str(row["id"]) if row.get("id") is not None else f"line {number}"

@@ -126,6 +126,11 @@ class Endpoint:
                 raise
         return [replies[key] for key in keys]
 
+    def ask(self, messages: list[dict]) -> Reply:
+        """A reply to one conversation, from any thread; how many at once is the caller's to bound."""
+        body = self._body(messages)
+        return self._ask(_digest({"revision": self.settings.revision, **body}), body)
+
     def _body(self, messages: list[dict]) -> dict:
         s = self.settings
         body = {"model": s.model, "messages": messages, "temperature": s.temperature, "max_tokens": s.max_tokens}

@@ -11,12 +11,15 @@ import functools
 import hashlib
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tasks.evaluation.intervals import wilson
+from tasks.verification.endpoint import Endpoint, Reply
 from tasks.verification.verdict import MAX_DETAIL, Verdict, writable
 
 CORRECTNESS = """You check whether a prediction gives the same final answer as a reference answer to a question. \
@@ -34,6 +37,7 @@ Reason: one short sentence
 Verdict: first, or Verdict: second, or Verdict: tie"""
 _VERDICT = re.compile(r"^\W*verdict\W+(\w+)\W*$", re.IGNORECASE | re.MULTILINE)
 _REASON = re.compile(r"^\W*reason\W+(.*)$", re.IGNORECASE | re.MULTILINE)
+REMEMBERED = 4096  # questions of a stream that a later equal one need not repeat
 _STATUS = {"correct": "ok", "incorrect": "wrong"}
 Interval = Callable[[int, int], tuple[float, float]]
 
@@ -96,12 +100,11 @@ class LocalEngine:
 
     def ask_all(self, conversations: list[list[dict]], progress: Callable[[int, int], None] | None = None) -> list:
         from tasks.sampling.transformers_engine import sample
-        from tasks.verification.endpoint import Reply
 
         texts = [self._render(messages) for messages in conversations]
         wanted = list(dict.fromkeys(texts))
         drawn = sample(self.policy, wanted, 1, 0.0, 1.0, self.max_tokens, 0, progress)
-        replies = {text: self._reply(samples[0], Reply) for text, samples in zip(wanted, drawn, strict=True)}
+        replies = {text: self._reply(samples[0]) for text, samples in zip(wanted, drawn, strict=True)}
         return [replies[text] for text in texts]
 
     def _render(self, messages: list[dict]) -> str:
@@ -110,10 +113,10 @@ class LocalEngine:
         text = "\n\n".join(m["content"] for m in messages)
         return self.template.replace("{prompt}", text) if self.template else text
 
-    def _reply(self, drawn, reply):
+    def _reply(self, drawn) -> Reply:
         if drawn.finish == "length":
-            return reply(None, f"the reply is cut off at {self.max_tokens} tokens: raise max_tokens")
-        return reply(drawn.text) if drawn.text.strip() else reply(None, "the reply is empty")
+            return Reply(None, f"the reply is cut off at {self.max_tokens} tokens: raise max_tokens")
+        return Reply(drawn.text) if drawn.text.strip() else Reply(None, "the reply is empty")
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,48 @@ def judge_all(
     A judge that fails, or whose reply holds no verdict, gives infra: that is no fault of the prediction.
     """
     asked = [i for i, (_, _, prediction) in enumerate(items) if isinstance(prediction, str) and prediction.strip()]
-    conversations = [
-        _conversation(CORRECTNESS, dict(zip(("question", "reference", "prediction"), items[i]))) for i in asked
-    ]
+    conversations = [_correctness(*items[i]) for i in asked]
     replies = dict(zip(asked, engine.ask_all(conversations, progress) if asked else []))
     hash = judge_version(engine.name)
     return [_judgement(gold, prediction, replies.get(i), hash) for i, (_, gold, prediction) in enumerate(items)]
+
+
+class JudgeStream:
+    """Judgements side by side while rows still come in: `submit` gives a future of a Verdict at once.
+
+    The same question is asked once. Use it as a context manager or call `close`, which leaves the engine open.
+    """
+
+    def __init__(self, engine: Endpoint):
+        self.engine, self.hash = engine, judge_version(engine.name)
+        self.threads = ThreadPoolExecutor(engine.settings.concurrency, "judge")
+        self.known: OrderedDict[tuple, Future] = OrderedDict()
+
+    def __enter__(self) -> "JudgeStream":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def submit(self, question: str, gold: str, prediction: str | None) -> "Future[Verdict]":
+        item = question, gold, prediction
+        if item not in self.known:
+            self.known[item] = self.threads.submit(self._judge, *item)
+            if len(self.known) > REMEMBERED:
+                self.known.popitem(last=False)
+        return self.known[item]
+
+    def _judge(self, question: str, gold: str, prediction: str | None) -> Verdict:
+        answered = isinstance(prediction, str) and prediction.strip()
+        reply = self.engine.ask(_correctness(question, gold, prediction)) if answered else None
+        return _judgement(gold, prediction, reply, self.hash)
+
+    def close(self) -> None:
+        self.threads.shutdown(cancel_futures=True)
+
+
+def _correctness(question: str, gold: str, prediction: str) -> list[dict]:
+    return _conversation(CORRECTNESS, {"question": question, "reference": gold, "prediction": prediction})
 
 
 def _judgement(gold: str, prediction: str | None, reply, hash: str) -> Verdict:

@@ -1,7 +1,7 @@
 """One response, one verdict: the verifier is chosen by the prompt's domain.
 
-A domain is one module that exposes NAME, LIBRARIES, RUNS, `start`, `work`, `gold_problem`, and `ready` where it needs
-more than Python; it is loaded when the first prompt of its domain comes along. A domain of your own is such a module
+A domain is one module that exposes NAME, LIBRARIES, RUNS, `start`, `work`, `gold_problem`, `ready` where it needs more
+than Python, and `gold` where its rows have none; it is loaded when the first prompt of its domain comes along. A domain of your own is such a module
 and one line in DOMAINS.
 """
 
@@ -180,7 +180,7 @@ def verify_all(
 
 
 def verify_stream(
-    rows: Iterable[tuple[dict, str | None] | Verdict | None],
+    rows: Iterable[tuple[dict, str | None] | Verdict | Future | None],
     processes: int | None = None,
     budget: float | None = None,
     effort: Effort | None = None,
@@ -189,7 +189,7 @@ def verify_stream(
 ) -> Iterator[Verdict]:
     """Verdicts in the order of the rows (prompt, response), read as they are needed.
 
-    A Verdict among the rows passes through; None says that the next row will take a while: what has been read is
+    A Verdict among the rows passes through, a Future of one is waited for; None says that the next row will take a while: what has been read is
     finished first.
 
     `budget`: seconds of wall time for the whole stream; rows not decided by then are infra, and a warning names the
@@ -197,7 +197,7 @@ def verify_stream(
     """
     pool, effort = workers.pool(processes), effort or Effort()
     deadline = time.monotonic() + budget if budget else None
-    waiting: deque[_Row | Verdict] = deque()
+    waiting: deque[_Row | Verdict | Future] = deque()
     chars = 0
     try:
         for row in rows:
@@ -206,7 +206,7 @@ def verify_stream(
                     yield _finish(waiting.popleft(), effort, deadline, budget)
                 chars = 0
                 continue
-            held = row if isinstance(row, Verdict) else _begin(pool, *row, strict, deadline)
+            held = row if isinstance(row, (Verdict, Future)) else _begin(pool, *row, strict, deadline)
             waiting.append(held)
             chars += getattr(held, "chars", 0)
             while waiting and (_ready(waiting[0]) or len(waiting) > window or chars > WINDOW_CHARS):
@@ -268,13 +268,21 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _ready(held: _Row | Verdict) -> bool:
-    return isinstance(held, Verdict) or held.future is None or held.future.done()
+def _ready(held: _Row | Verdict | Future) -> bool:
+    future = held if isinstance(held, Future) else getattr(held, "future", None)
+    return future is None or future.done()
 
 
-def _finish(held: _Row | Verdict, effort: Effort, deadline: float | None, budget: float | None) -> Verdict:
+def _finish(held: _Row | Verdict | Future, effort: Effort, deadline: float | None, budget: float | None) -> Verdict:
     if isinstance(held, Verdict):
         return held
+    if isinstance(held, Future):
+        try:
+            return held.result(max(0.0, deadline - time.monotonic()) if deadline else None)
+        except (TimeoutError, CancelledError):
+            held.cancel()
+            effort.unreached += 1
+            return Verdict("infra", None, None, "workers/budget", f"not decided within the budget of {budget:g} s", "")
     decision = held.decision
     if decision is None and held.future is not None:
         try:
@@ -312,6 +320,8 @@ def _verdict(row: _Row, decision: Decided) -> Verdict:
     status, method, detail = decision
     prompt = row.prompt
     gold = prompt.get("gold")
+    if gold is None and (made := getattr(_known(prompt["domain"]), "gold", None)):
+        gold = made(prompt)
     gold = gold if gold is None or isinstance(gold, str) else str(gold)
     return Verdict(
         status, writable(row.extracted), writable(gold), method, writable(detail[:MAX_DETAIL]),
@@ -319,11 +329,16 @@ def _verdict(row: _Row, decision: Decided) -> Verdict:
     )  # fmt: skip
 
 
-def _hash(domain: str) -> str:
+def _known(domain: str):
+    """The module of a domain, or None where it has none: the verdict is infra and says so."""
     try:
-        return verifier_version(domain)
-    except (VerificationError, ImportError):  # the verdict is infra and says so
-        return ""
+        return module_of(domain)
+    except (VerificationError, ImportError):
+        return None
+
+
+def _hash(domain: str) -> str:
+    return verifier_version(domain) if _known(domain) else ""
 
 
 def gold_problems(rows: list[dict], processes: int | None = None) -> list[str | None]:

@@ -110,6 +110,14 @@ def gold_problem(prompt: dict) -> tuple[str | None, dict | None]:
     return None, None
 
 
+def gold(prompt: dict) -> str | None:
+    """What stands in for a gold in a verdict: the instruction ids, as JSON."""
+    try:
+        return json.dumps(_asked(prompt)[0])
+    except VerificationError:
+        return None
+
+
 def follow(text: str, ids: list[str], kwargs: list[dict], strict: bool = True) -> list[str | None]:
     """For each instruction None where the response follows it, else why not."""
     tries = [text] if strict else list(variants(text))

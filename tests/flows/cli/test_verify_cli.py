@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
+from tests.verification.served_judge import Server
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "flows.cli.main", "verify"]
@@ -140,6 +141,72 @@ def test_memory_does_not_grow_with_the_input():
         assert "longer than 64 MiB" in answered()["detail"]
         assert peak() - before < 200
         r1.stdin.close()
+
+
+@pytest.fixture()
+def judge():
+    with Server() as server:
+        yield server
+
+
+OPEN = {"domain": "judge", "prompt": "Capital of France?", "gold": "Paris", "completion": "<answer>Paris</answer>"}
+
+
+def test_rows_of_domain_judge_are_put_to_the_endpoint(judge, tmp_path):
+    rows = [
+        OPEN,
+        GOOD,
+        OPEN | {"completion": "<think> Rome? </think> <answer>Rome</answer>"},
+        OPEN | {"completion": "Paris"},
+        OPEN | {"completion": None},
+        OPEN | {"gold": None},
+        OPEN | {"prompt": 5},
+        OPEN,
+    ]
+    (tmp_path / "judge.yaml").write_text(f"url: {judge.url}\nmodel: m\n")
+    options = ("--endpoint", str(tmp_path / "judge.yaml"), "--judge-cache", str(tmp_path / "cache"))
+    code, out, err = r1(jsonl(*rows), *options)
+    assert [v["status"] for v in out] == ["ok", "ok", "wrong", "unparsable", "unparsable", "infra", "infra", "ok"]
+    assert out[0]["method"] == "judge" and out[0]["detail"] == "compared" and out[1]["method"] == "maths/fast"
+    assert "give `prompt` and `gold` as text" in out[5]["detail"] and code == 1 and "judge: 3 unparsable" not in err
+    assert len(judge.asked) == 2, "the same question is asked once"
+    assert all("Rome?" not in str(body) for body in judge.asked), "the thought is not the judge's to read"
+    assert r1(jsonl(*rows), *options)[1] == out and len(judge.asked) == 2, "replies are kept"
+
+
+def test_without_an_endpoint_a_judge_row_says_what_is_missing():
+    code, out, _ = r1(jsonl(OPEN, GOOD))
+    assert (code, [v["status"] for v in out]) == (1, ["infra", "ok"]) and "--judge-url" in out[0]["detail"]
+
+
+def test_agreement_puts_every_answer_also_to_the_judge(judge):
+    rows = [GOOD, GOOD | {"completion": "<answer>3</answer>"}, GOOD | {"id": "half", "completion": "<answer>4/2</answer>"}]
+    rows += [GOOD | {"completion": "two"}, OPEN]
+    code, out, err = r1(jsonl(*rows), "--judge-url", judge.url, "--judge-model", "m", "--agreement")
+    assert [v["status"] for v in out] == ["ok", "wrong", "ok", "unparsable", "ok"] and code == 0
+    assert "agreement of judge and rules, all: 66.67% (95 % interval" in err and "of 3 answers" in err
+    assert "rejects of what they accept 50.00%" in err and "half (maths): the rules say ok, the judge wrong" in err
+
+
+def test_a_judge_that_is_down_costs_only_its_rows_and_the_budget_holds(judge):
+    judge.times = 99
+    slow = OPEN | {"prompt": "[slow]"}
+    start = time.monotonic()
+    code, out, _ = r1(jsonl(GOOD, slow, GOOD), "--judge-url", judge.url, "--judge-model", "m", "--budget", "0.5")
+    assert [v["status"] for v in out] == ["ok", "infra", "ok"] and code == 1 and "budget" in out[1]["detail"]
+    assert time.monotonic() - start < 60
+
+
+def test_judge_options_are_checked(tmp_path):
+    (tmp_path / "judge.yaml").write_text("url: http://localhost/v1\nmodle: m\n")
+    for args, why in (
+        (["--agreement"], "needs a judge"),
+        (["--judge-url", "http://localhost/v1"], "model"),
+        (["--endpoint", str(tmp_path / "judge.yaml")], "modle"),
+        (["--endpoint", str(tmp_path / "none.yaml")], "missing"),
+    ):
+        done = CliRunner().invoke(app, ["verify", *args])
+        assert done.exit_code == 2 and why in done.output and "Traceback" not in done.output, done.output
 
 
 @pytest.mark.parametrize("end", ["interrupt", "reader"])

@@ -19,15 +19,22 @@ def contamination(
     b: Annotated[str, typer.Argument(metavar="B", help="items that A must not have, such as an evaluation set")],
     column_a: Annotated[str | None, typer.Option(help="column of A; nested.by.dots, or several,by,commas")] = None,
     column_b: Annotated[str | None, typer.Option(help="column of B")] = None,
+    header_a: Annotated[
+        str | None, typer.Option(help="column names, by,commas, of CSV files without a header line")
+    ] = None,
+    header_b: Annotated[str | None, typer.Option(help="the same for B")] = None,
     ngram: Annotated[int, typer.Option(min=3, help="tokens of an n-gram")] = 8,
     max_document_frequency: Annotated[
         int, typer.Option(min=0, help="n-grams in more items of B are boilerplate; 0: none are")
     ] = 10,
     keep_template: Annotated[
-        bool, typer.Option("--keep-template", help="leave in the openings and endings that nearly all rows of a set share")
+        bool,
+        typer.Option("--keep-template", help="leave in the openings and endings that nearly all rows of a set share"),
     ] = False,
     examples: Annotated[int, typer.Option(min=0, help="overlaps to print")] = 5,
-    html: Annotated[Path | None, typer.Option(help="write a report with the texts side by side, one file, no network")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="write a report with the texts side by side, one file, no network")
+    ] = None,
     html_limit: Annotated[int, typer.Option(min=1, help="overlaps in the report, strongest first")] = 2000,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON: the table and every overlap")] = False,
 ) -> None:
@@ -43,13 +50,16 @@ def contamination(
     """
     from tasks.curation.contamination_overlap import compare
     from tasks.curation.contamination_sets import read_set
-
     from tasks.provenance.artifacts import ArtifactError
 
     here, template = Path.cwd(), not keep_template
     try:
-        set_a = read_set(here, a, column_a, template=template, progress=_progress)
-        set_b = read_set(here, b, column_b, template=template, progress=_progress)
+        set_a, set_b = (
+            read_set(
+                here, path, column, template=template, progress=_progress, header=header and tuple(header.split(","))
+            )
+            for path, column, header in ((a, column_a, header_a), (b, column_b, header_b))
+        )
     except ArtifactError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -90,7 +100,11 @@ def show(found, examples: int) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for line in found.table():
         table.add_row(
-            line["overlap"], f"{line['items']:,}", f"{line['items_share']:.1%}", f"{line['rows']:,}", f"{line['rows_share']:.2%}"
+            line["overlap"],
+            f"{line['items']:,}",
+            f"{line['items_share']:.1%}",
+            f"{line['rows']:,}",
+            f"{line['rows_share']:.2%}",
         )
     console.print(table)
     if found.boilerplate:
@@ -101,7 +115,8 @@ def show(found, examples: int) -> None:
     for pair in found.examples(examples):
         console.print()
         kind = "exact" if pair.exact else f"{found.ngram}-gram"
-        console.print(Text(f"{kind}, {pair.coverage:.0%} of the item, {pair.shared:,} shared n-grams", style="bold"))
+        grams = "n-gram" if pair.shared == 1 else "n-grams"
+        console.print(Text(f"{kind}, {pair.coverage:.0%} of the item, {pair.shared:,} shared {grams}", style="bold"))
         for letter, origin, text, spans in found.sides(pair):
             console.print(Text(f"  {letter} {origin}", style="dim"))
             console.print(Text("    ").append_text(_marked(text, spans, console.is_terminal)))
@@ -109,7 +124,11 @@ def show(found, examples: int) -> None:
 
 def _notes(s) -> str:
     parts = [f"{s.empty:,} of them empty"] if s.empty else []
-    parts += [f"without the {where} {printable(text)!r}" for where, text in (("opening", s.opening), ("ending", s.ending)) if text]
+    parts += [
+        f"without the {where} {printable(text)!r}"
+        for where, text in (("opening", s.opening), ("ending", s.ending))
+        if text
+    ]
     return "".join(f"\n   {part}" for part in parts)
 
 

@@ -62,10 +62,14 @@ class Benchmarks:
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """(GRAMS, ITEMS), the published form."""
         grams = [
-            pa.table([np.full(len(hashes), n), hashes, np.repeat(np.arange(len(self.items)), np.diff(offsets))], GRAMS.names)
+            pa.table(
+                [np.full(len(hashes), n), hashes, np.repeat(np.arange(len(self.items)), np.diff(offsets))], GRAMS.names
+            )
             for n, (offsets, hashes) in sorted(self.grams.items())
         ]
-        items = pa.table([pa.array(self.names, pa.string()), pa.array(self.items, pa.string()), self.normals], schema=ITEMS)
+        items = pa.table(
+            [pa.array(self.names, pa.string()), pa.array(self.items, pa.string()), self.normals], schema=ITEMS
+        )
         return (pa.concat_tables(grams).cast(GRAMS) if grams else GRAMS.empty_table()), items
 
     def save(self, folder: Path) -> None:
@@ -92,7 +96,9 @@ class Benchmarks:
             except (OSError, pa.ArrowException) as error:
                 raise SourceError(f"{path}: no readable index of benchmarks: {str(error).splitlines()[0]}") from None
             if not tables[-1].schema.equals(schema):
-                raise SourceError(f"{path}: columns {tables[-1].schema.names}, expected {schema.names}; publish it again")
+                raise SourceError(
+                    f"{path}: columns {tables[-1].schema.names}, expected {schema.names}; publish it again"
+                )
         grams, items = tables
         found = {}
         for n in grams["n"].unique().to_pylist():
@@ -112,10 +118,8 @@ class Benchmarks:
         return digest.hexdigest()
 
 
-def benchmarks(
-    policy: Decontamination, root: Path, progress: Callable[[str], None] | None = None
-) -> Benchmarks:
-    """The evaluation sets of a policy, read from their files or from published indexes; SourceError where one cannot be."""
+def benchmarks(policy: Decontamination, root: Path, progress: Callable[[str], None] | None = None) -> Benchmarks:
+    """The evaluation sets of a policy, from their files or published indexes; SourceError where one cannot be read."""
     wanted = [n for n in (policy.prompt_ngram, policy.text_ngram) if n is not None]
     parts = []
     for benchmark in policy.against:
@@ -123,7 +127,8 @@ def benchmarks(
         if (folder / "grams.parquet").is_file():
             part = Benchmarks.load(folder)
             if missing := sorted(set(wanted) - set(part.grams)):
-                raise SourceError(f"{benchmark.path}: has no {missing[0]}-grams, only {sorted(part.grams)}; publish it again with them")
+                has = ", ".join(map(str, sorted(part.grams))) or "none"
+                raise SourceError(f"{benchmark.path}: has no {missing[0]}-grams ({has}); publish it again with them")
         else:
             problems = read_set(
                 root, benchmark.path, benchmark.text, benchmark.limit, progress=progress, header=benchmark.columns
@@ -151,8 +156,8 @@ def prompt_decisions(prompts: pa.Array, problems: Benchmarks, policy: Decontamin
     """FINDINGs of each prompt: prompt_exact and prompt_ngram, as far as the policy has them. Each distinct prompt is
     checked once.
 
-    prompt_exact: value 1 where the prompt equals a problem but for case, spacing and punctuation. prompt_ngram: value is
-    the share of the distinct n-grams of one problem that the prompt has. Both are kept below the threshold.
+    prompt_exact: value 1 where the prompt equals a problem but for case, spacing and punctuation. prompt_ngram: value
+    is the share of the distinct n-grams of one problem that the prompt has. Both are kept below the threshold.
     """
     encoded = prompts.dictionary_encode()
     distinct = encoded.dictionary.cast(pa.large_string())
@@ -190,7 +195,9 @@ def _exact(prompts: pa.Array, problems: Benchmarks) -> pa.StructArray:
     return _finding("prompt_exact", value, 1.0, value < 1, evidence)
 
 
-def _by_ngram(prompts: pa.Array, found: pa.RecordBatch, problems: Benchmarks, policy: Decontamination) -> pa.StructArray:
+def _by_ngram(
+    prompts: pa.Array, found: pa.RecordBatch, problems: Benchmarks, policy: Decontamination
+) -> pa.StructArray:
     coverage = found["gram_coverage"].to_numpy()
     keep = coverage < policy.prompt_coverage
     evidence = [None] * len(keep)
@@ -211,8 +218,8 @@ def _evidence(problems: Benchmarks, item: int, **more) -> str:
 def _finding(rule: str, value: np.ndarray, threshold: float, keep: np.ndarray, evidence: list) -> pa.StructArray:
     rows = len(value)
     columns = (
-        pa.repeat(rule, rows), pa.array(value, pa.float64()), pa.repeat(float(threshold), rows), pa.array(keep, pa.bool_()),
-        pa.array(evidence, pa.string()),
+        pa.repeat(rule, rows), pa.array(value, pa.float64()), pa.repeat(float(threshold), rows),
+        pa.array(keep, pa.bool_()), pa.array(evidence, pa.string()),
     )  # fmt: skip
     return pa.StructArray.from_arrays(columns, fields=list(FINDING))
 

@@ -14,7 +14,11 @@ def gram_sets(texts: pa.Array, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build_index(
-    n: int, names: Sequence[str], normals: pa.Array, grams: tuple[np.ndarray, np.ndarray], max_document_frequency: int | None
+    n: int,
+    names: Sequence[str],
+    normals: pa.Array,
+    grams: tuple[np.ndarray, np.ndarray],
+    max_document_frequency: int | None,
 ) -> tuple[GramIndex, int]:
     """(index, n-grams left out) of items given by their `letter_keys` and `gram_sets`.
 

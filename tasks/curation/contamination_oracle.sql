@@ -1,28 +1,33 @@
--- The oracle of decontamination: which rows of `a` (row, text) share an n-gram with which items of `b` (item, text),
--- in plain SQL on the tokens themselves, without hashes. Slow, and readable: the kernel is tested against it.
--- Parameters: $n tokens; $max_document_frequency, n-grams in more texts of b than this are boilerplate (null: none are).
--- Out: (row, item, shared distinct n-grams, coverage of the item's distinct n-grams), ordered.
+-- The oracle of decontamination: which rows of `a` (row, text) overlap with which items of `b` (item, text), in plain SQL
+-- on the tokens themselves, without hashes. Slow, and readable: the kernel is tested against it.
 
-WITH
-words_a AS (SELECT row, tokens(text) AS words FROM a),
-words_b AS (SELECT item, tokens(text) AS words FROM b),
-grams_a AS (
-    SELECT DISTINCT row, unnest(list_transform(range(1, len(words) - $n + 2), lambda i: list_slice(words, i, i + $n - 1))) AS gram
-    FROM words_a WHERE len(words) >= $n
-),
-every_gram AS (
-    SELECT DISTINCT item, unnest(list_transform(range(1, len(words) - $n + 2), lambda i: list_slice(words, i, i + $n - 1))) AS gram
-    FROM words_b WHERE len(words) >= $n
-),
--- equal texts count once: an item published in several benchmarks is no boilerplate
-original AS (SELECT min(item) AS item FROM b WHERE normalised(text) <> '' GROUP BY normalised(text)),
-boilerplate AS (
-    SELECT gram FROM every_gram SEMI JOIN original USING (item)
-    GROUP BY gram HAVING count(*) > coalesce($max_document_frequency, 9223372036854775807)
-),
-grams_b AS (SELECT item, gram FROM every_gram ANTI JOIN boilerplate USING (gram)),
+CREATE OR REPLACE MACRO lower_ascii(content) AS translate(content, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz');
+CREATE OR REPLACE MACRO tokens(content) AS
+    regexp_extract_all(lower_ascii(content), '[a-z0-9]+|[^\x00-\x7F\p{M}\p{Z}\x{85}]');
+-- what counts of a text when two are compared as a whole
+CREATE OR REPLACE MACRO letters(content) AS array_to_string(regexp_extract_all(lower_ascii(nfc_normalize(content)),
+    '[0-9]+(?:\.[0-9]+)*|[-a-z+*/^=<>%!]|[^\x00-\x7F\p{M}\p{Z}\p{P}\x{85}]'), '');
+CREATE OR REPLACE MACRO grams(words, n) AS
+    list_transform(range(1, len(words) - n + 2), lambda i: list_slice(words, i, i + n - 1));
+
+CREATE OR REPLACE TABLE grams_a AS
+SELECT DISTINCT row, unnest(grams(tokens(text), $n)) AS gram FROM a;
+
+CREATE OR REPLACE TABLE every_gram AS
+SELECT DISTINCT item, unnest(grams(tokens(text), $n)) AS gram FROM b;
+
+-- n-grams in more than $max_document_frequency problems (null: no limit); equal problems count once
+CREATE OR REPLACE TABLE boilerplate AS
+WITH problems AS (SELECT min(item) AS item FROM b GROUP BY letters(text))
+SELECT gram FROM every_gram SEMI JOIN problems USING (item)
+GROUP BY gram HAVING count(*) > coalesce($max_document_frequency, 9223372036854775807);
+
+CREATE OR REPLACE TABLE shared_grams AS  -- what the kernel must find
+WITH grams_b AS (SELECT item, gram FROM every_gram ANTI JOIN boilerplate USING (gram)),
 of_item AS (SELECT item, count(*) AS grams FROM grams_b GROUP BY item)
 SELECT row, item, count(*) AS shared, count(*) / any_value(of_item.grams) AS coverage
 FROM grams_a JOIN grams_b USING (gram) JOIN of_item USING (item)
-GROUP BY row, item
-ORDER BY row, item
+GROUP BY row, item;
+
+CREATE OR REPLACE TABLE equal_texts AS
+SELECT row, item FROM a JOIN b ON letters(a.text) = letters(b.text) WHERE letters(a.text) <> '';

@@ -15,7 +15,7 @@ from tasks.curation.contamination_spans import Gram, shared_spans
 from tasks.curation.kernel import GramIndex
 
 BATCH = 16 << 20  # bytes of text whose n-grams are in memory at a time
-STRONG = 0.5  # coverage from which an n-gram overlap is hardly ever a common phrase
+STRONG = 0.3  # coverage from which an overlap is mostly the same problem, see docs/curation.md
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Comparison:
         return [self.pair(at) for at in range(min(limit, len(self.row)))]
 
     def examples(self, limit: int) -> list[Pair]:
-        """One exact overlap, then others evenly from the strongest to the weakest; more exact ones where these run out."""
+        """One exact overlap, then others evenly from the strongest to the weakest; where these run out, exact ones."""
         exact, other = np.flatnonzero(self.exact), np.flatnonzero(~self.exact)
         others = min(len(other), limit - min(1, len(exact), limit))
         spread = other[np.linspace(0, len(other) - 1, others).astype(np.int64)] if others else other[:0]
@@ -119,7 +119,7 @@ def compare(
     max_document_frequency: int | None = 10,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """All pairs of a row of `a` and an item of `b` that are equal but for case, spacing and punctuation or share an n-gram."""
+    """All pairs of a row of `a` and an item of `b` with the same `letter_keys` or a shared n-gram."""
     normal_a, normal_b = letter_keys(a.texts), letter_keys(b.texts)
     index, boilerplate = build_index(ngram, b.origins, normal_b, gram_sets(b.texts, ngram), max_document_frequency)
     row, item, shared = _by_ngram(a.texts, index, progress)

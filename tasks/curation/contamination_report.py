@@ -77,8 +77,8 @@ def _tiles(found: Comparison) -> list[dict]:
 def _pair(found: Comparison, pair: Pair) -> dict:
     (_, origin_a, text_a, spans_a), (_, origin_b, text_b, spans_b) = found.sides(pair)
     return {
-        "exact": pair.exact, "shared": pair.shared, "coverage": pair.coverage, "origin_a": origin_a, "origin_b": origin_b,
-        "parts_a": parts(text_a, spans_a), "parts_b": parts(text_b, spans_b),
+        "exact": pair.exact, "shared": pair.shared, "coverage": pair.coverage, "origin_a": origin_a,
+        "origin_b": origin_b, "parts_a": parts(text_a, spans_a), "parts_b": parts(text_b, spans_b),
     }  # fmt: skip
 
 

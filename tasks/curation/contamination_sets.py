@@ -45,8 +45,8 @@ def read_set(
 ) -> TextSet:
     """All rows of a path or glob relative to `root`, in the order of the files; raises SourceError.
 
-    `column` None takes the first of USUAL that the first row has. `header` names the columns of CSV files without a header
-    line. `template` takes off what nearly all rows share.
+    `column` None takes the first of USUAL that the first row has. `header` names the columns of CSV files without
+    a header line. `template` takes off what nearly all rows share.
     """
     origins, texts, columns, first = [], [], Columns(column), {}
     for path in find_files(root, pattern):
@@ -130,11 +130,15 @@ def _as_text(value, column: str, origin: str) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in value)
+    ):
         asked = [m["content"] for m in value if m.get("role", "user") == "user"]
         return "\n".join(asked)
     raise SourceError(
-        f"{origin}: column {column!r} is a {type(value).__name__}, no text; reach into it with dots, as in prompt.0.content"
+        f"{origin}: column {column!r} is a {type(value).__name__}, no text; reach into it with dots: prompt.0.content"
     )
 
 
@@ -156,7 +160,7 @@ def common_template(texts: Sequence[str]) -> tuple[str, str]:
 
 
 def _shared(texts: Sequence[str], end: Callable[[str, int], str]) -> str:
-    """The longest start or end (`end(text, length)`) that TEMPLATE_SHARE of the texts have and that is not all of them."""
+    """The longest start or end (`end(text, length)`) that TEMPLATE_SHARE of the texts have, not all of a text."""
     low, high, best = 0, TEMPLATE_LIMIT, ""
     while low < high:
         middle = (low + high + 1) // 2
@@ -173,4 +177,3 @@ def without_template(text: str, opening: str, ending: str) -> str:
     """`text` without the opening and ending, each where it has it, never more than the text."""
     text = text[len(opening) :] if opening and text.startswith(opening) else text
     return text[: -len(ending)] if ending and text.endswith(ending) else text
-

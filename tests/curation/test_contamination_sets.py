@@ -38,7 +38,11 @@ def test_directories_globs_and_gzip(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "column", "says"),
     [
-        ([{"question": "why"}], "text", "a.jsonl:1: neither this row nor any other has the column 'text'; it has question"),
+        (
+            [{"question": "why"}],
+            "text",
+            "a.jsonl:1: neither this row nor any other has the column 'text'; it has question",
+        ),
         ([{"id": 1, "name": 2}], None, "a.jsonl:1: none of the usual columns"),
         ([{"text": "x"}, {"text": {"a": 1}}], "text", "a.jsonl:2: column 'text' is a dict, no text; reach into it"),
         ([{"text": "\ud800"}], "text", "a.jsonl:1: half of a surrogate pair"),

@@ -20,15 +20,15 @@ def test_stretches_are_maximal_and_numbered_alike():
 def test_non_ascii_signs_are_tokens_and_short_texts_are_compared_whole():
     a, b = "求证：$x^2$ 是偶数", "证明 x^2 是偶数。"
     in_a, in_b = shared_spans(a, b, 4)
-    assert marked(a, in_a) == ["x^2$ 是偶"] or marked(a, in_a) == ["x^2$ 是偶数"]
+    assert marked(a, in_a) == ["x^2$ 是偶数"] and marked(b, in_b) == ["x^2 是偶数"]
     assert marked("2 + 3", shared_spans("2 + 3", "2 - 3", 8)[0]) == ["2 + 3"]
     assert shared_spans("", "words", 8) == ([], [])
 
 
 def test_what_does_not_count_is_not_marked():
     a = "find the least number such that it is even"
-    spans, _ = shared_spans(a, a, 3, lambda grams: [gram[0] != "the" for gram in grams])
-    assert marked(a, spans) == ["find the least", "least number such that it is even"] or spans
+    spans, _ = shared_spans(a, a, 3, lambda grams: [gram[0] in ("find", "it") for gram in grams])
+    assert marked(a, spans) == ["find the least", "it is even"]
     none, _ = shared_spans(a, a, 3, lambda grams: [False] * len(grams))
     assert none == []
 

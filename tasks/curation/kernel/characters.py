@@ -18,6 +18,7 @@ SCRIPT, NFC, MARK, WHITE = 0x1F, 0x20, 0x40, 0x80  # the bits of a class
 SIGNS = "+-*/^=<>%!"  # tokens where near-duplicates are sought: 3+4 is not 3-4
 _JOINERS = "\u0300-\u036f\u200c\u200d"
 _ASSIGNED = 0x33480  # no letter or mark is assigned above, but for the variation selectors of plane 14
+_IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0x9FFD), (0xAC00, 0xD7A4), (0x20000, 0x2A6DE), (0x30000, 0x3134B))  # letters
 _COMBINING_VOWELS = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))  # Hangul letters that compose with the one before
 
 
@@ -35,23 +36,32 @@ def _changed_by_nfc() -> np.ndarray:
     """True for each code point that can differ under NFC, alone or after another one (a superset of NFC_QC != Yes)."""
     changed = np.zeros(0x110000, bool)
     changed[list(_COMBINING_VOWELS)] = True
-    for code in range(0x80, _ASSIGNED):
+    for code in _uneven():
         char = chr(code)
         parts = unicodedata.decomposition(char)
         if parts and parts[0] != "<":
             changed[code] |= unicodedata.normalize("NFC", char) != char
-            changed[int(parts.split()[-1], 16)] = True  # what an accent is to its letter
+            if " " in parts:
+                changed[int(parts.split()[1], 16)] = True  # what an accent is to its letter
         if unicodedata.combining(char):
             changed[code] = True
     changed[:0x80] = False
     return changed
 
 
+def _uneven() -> list[int]:
+    """Code points to look at one by one: those outside the long runs of letters."""
+    edges = [0, *(edge for run in _IDEOGRAPHS for edge in run), _ASSIGNED]
+    return [code for first, after in zip(edges[::2], edges[1::2]) for code in range(first, after)]
+
+
 @functools.cache
 def class_table() -> tuple[np.ndarray, np.ndarray]:
     """(pages int32 [0x1100], classes uint8 [pages * 256]): the class of `c` is `classes[pages[c >> 8] + (c & 255)]`."""
     classes = np.zeros(0x110000, np.uint8)
-    for code in range(_ASSIGNED):
+    for first, after in _IDEOGRAPHS:
+        classes[first:after] = len(SCRIPT_NAMES)
+    for code in _uneven():
         kind = unicodedata.category(chr(code))[0]
         if kind == "L":
             classes[code] = len(SCRIPT_NAMES)
@@ -65,8 +75,9 @@ def class_table() -> tuple[np.ndarray, np.ndarray]:
     classes[joiners] = classes[joiners] & ~np.uint8(SCRIPT) | JOINER
     classes[[code for code in range(0x3001) if chr(code).isspace()]] = WHITE
     classes[_changed_by_nfc()] |= NFC
-    pages, where = np.unique(classes.reshape(-1, 256), axis=0, return_inverse=True)
-    return (where.reshape(-1) * 256).astype(np.int32), np.ascontiguousarray(pages.reshape(-1))
+    pages: dict[bytes, int] = {}
+    where = [256 * pages.setdefault(page.tobytes(), len(pages)) for page in classes.reshape(-1, 256)]
+    return np.array(where, np.int32), np.frombuffer(b"".join(pages), np.uint8)
 
 
 @functools.cache
@@ -102,9 +113,6 @@ def token_spans(text: str, signs: bool = False) -> list[tuple[int, int]]:
     return [match.span() for match in _token_pattern(signs).finditer(text)]
 
 
-_LOWER = str.maketrans({chr(upper): chr(upper + 32) for upper in range(ord("A"), ord("Z") + 1)})
-
-
 def normalised(text: str) -> str:
     """NFC, runs of white space as one space, none at the ends, ASCII letters lower-cased."""
-    return " ".join(unicodedata.normalize("NFC", text).split()).translate(_LOWER)
+    return " ".join(unicodedata.normalize("NFC", text).split()).encode().lower().decode()  # bytes: ASCII alone

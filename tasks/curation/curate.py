@@ -66,9 +66,11 @@ def curate(
         session.read(find_sources(inputs), columns or {}, sums or {}, max_bad_share)
         made = place.work / "export"
         shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
         with _database(place.work / "tables", machine) as con:
             session.collect(con)
-            funnel = session.export(con, session.decide(con), made)
+            funnel, kept = session.tables(con, session.decide(con), made)
+        session.texts(kept, made)
         with writing(made):
             funnel.write(made, picture)
             session.seal(made)
@@ -116,6 +118,7 @@ class _Session:
             self.malformed += malformed_rows(path)
             count += shard.rows
             self.progress("reading texts", count, total)
+        self.run.rest()
         self._refuse_bad(sum(s.rows for s in self.shards) + len(self.malformed), max_bad_share)
 
     def _refuse_bad(self, total: int, max_bad_share: float) -> None:
@@ -219,22 +222,27 @@ class _Session:
             f"(SELECT row FROM {step} WHERE NOT list_bool_and(list_transform(decisions, lambda d: d.keep)))"
         )
 
-    def export(self, con, steps: Sequence[str], folder: Path) -> Funnel:
-        """All files of the result but the picture and the manifest."""
+    def tables(self, con, steps: Sequence[str], folder: Path) -> tuple[Funnel, dict]:
+        """All files of the result without text, the funnel, and where the kept rows stand."""
         from tasks.curation import export
 
-        folder.mkdir()
         counts, total = Counts(), sum(s.rows for s in self.shards)
         export.write_decisions(con, steps, self.malformed, folder, counts, lambda n: self.progress("writing decisions", n, total))
         export.write_near_duplicates(con, folder)
-        runs = self.place.work / "tables" / "runs"
-        kept = export.write_kept(
-            con, self.shards, self.schema, runs, folder, self.run, lambda n, of: self.progress("writing kept rows", n, of)
-        )
-        funnel = counts.funnel(steps)
-        if funnel.kept != kept:
-            raise AssertionError(f"{funnel.kept} candidates pass every rule, {kept} were written")
-        return funnel
+        funnel, kept = counts.funnel(steps), export.kept_rows(con)
+        if funnel.kept != len(kept["row"]):
+            raise AssertionError(f"{funnel.kept} candidates pass every rule, {len(kept['row'])} are kept")
+        return funnel, kept
+
+    def texts(self, kept: dict, folder: Path) -> None:
+        """kept.parquet; the database is closed by now, and its memory free."""
+        from tasks.curation import export
+
+        runs = self.place.work / "runs"
+        shutil.rmtree(runs, ignore_errors=True)
+        progress = lambda n, of: self.progress("writing kept rows", n, of)  # noqa: E731
+        export.write_kept(kept, self.shards, self.schema, runs, folder, self.run, progress)
+        shutil.rmtree(runs)
 
     def seal(self, folder: Path) -> None:
         from tasks.provenance.artifacts import write_manifest

@@ -189,11 +189,16 @@ class Kept:
     rows: np.ndarray
 
 
+def kept_rows(con) -> dict[str, np.ndarray]:
+    """shard, position, row, bytes of the rows that pass, in the order of shards."""
+    return con.sql("SELECT shard, position, row, bytes FROM measured WHERE passes ORDER BY shard, position").fetchnumpy()
+
+
 def write_kept(
-    con, shards: Sequence[Shard], schema: pa.Schema, runs: Path, folder: Path, run: Callable, progress: Callable[[int, int], None]
-) -> int:
-    """kept.parquet: all columns of the kept rows; returns their number."""
-    found = con.sql("SELECT shard, position, row, bytes FROM measured WHERE passes ORDER BY shard, position").fetchnumpy()
+    found: dict[str, np.ndarray], shards: Sequence[Shard], schema: pa.Schema, runs: Path, folder: Path, run: Callable,
+    progress: Callable[[int, int], None],
+) -> None:  # fmt: skip
+    """kept.parquet: all columns of the rows of `kept_rows`, in the order of ids; `runs` is a folder to work in."""
     groups, buckets = _layout(found["row"], found["bytes"])
     cuts = np.searchsorted(found["shard"], np.arange(len(shards) + 1))
     parts = [Kept(found["position"][a:b], found["row"][a:b]) for a, b in zip(cuts, cuts[1:])]
@@ -211,7 +216,6 @@ def write_kept(
             for rows in groups[i]:
                 table.group(bucket.slice(rows[0], rows[1] - rows[0]))
             progress(len(jobs) + i + 1, len(jobs) + len(buckets))
-    return len(found["row"])
 
 
 def _layout(rows: np.ndarray, sizes: np.ndarray) -> tuple[list, list]:

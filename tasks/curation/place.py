@@ -106,7 +106,7 @@ class Place:
 
     def clear(self) -> None:
         """Drop the work folder: all of it where it is ours, what a run made where it was given."""
-        for name in ("shards", "converted", "benchmarks", "export", "tables"):
+        for name in ("shards", "converted", "benchmarks", "export", "tables", "runs"):
             shutil.rmtree(self.work / name, ignore_errors=True)
         (self.work / "lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from tasks.curation.inputs import LINE, OPTIONAL, REQUIRED, Shard, opened
 from tasks.curation.kernel import Spec, measure
+from tasks.curation.place import writing
 from tasks.curation.policy import CurationError, Decontamination
 from tasks.responses import scripts_of
 
@@ -65,17 +66,18 @@ def process_shard(shard: Shard, scan: Scan, out: Path) -> Path:
         return path
     temporary = path.with_suffix(".new")
     malformed, writer = [], None
-    try:
-        for start, batch in batches(shard, (*REQUIRED, *OPTIONAL, *scan.named)):
-            rows, bad = _well_formed(shard, start, batch)
-            malformed += bad
-            measured = _measured(rows, scan)
-            writer = writer or pq.ParquetWriter(temporary, measured.schema, compression="zstd", compression_level=1)
-            writer.write_batch(measured)
-        writer.add_key_value_metadata({"malformed": json.dumps(malformed)})
-    finally:
-        if writer:
-            writer.close()
+    with writing(temporary):
+        try:
+            for start, batch in batches(shard, (*REQUIRED, *OPTIONAL, *scan.named)):
+                rows, bad = _well_formed(shard, start, batch)
+                malformed += bad
+                measured = _measured(rows, scan)
+                writer = writer or pq.ParquetWriter(temporary, measured.schema, compression="zstd", compression_level=1)
+                writer.write_batch(measured)
+            writer.add_key_value_metadata({"malformed": json.dumps(malformed)})
+        finally:
+            if writer:
+                writer.close()
     temporary.rename(path)
     return path
 
@@ -177,7 +179,7 @@ def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
     columns["line"] = rows[LINE] if LINE in rows.schema.names else pa.nulls(len(rows), pa.int64())
     columns |= dict(zip(measures.schema.names, measures.columns, strict=True))
     columns["words"], columns["language_share"] = _language(columns)
-    columns["opening"] = _openings(text, scan.openings)
+    columns["opening"] = _openings(text, columns["think_close"], scan.openings)
     if problems:
         from tasks.curation.contamination import prompt_decisions, text_decisions
 
@@ -212,8 +214,11 @@ def _language(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
     return pa.array(total), pa.array(share, mask=np.isnan(share))
 
 
-def _openings(text: pa.Array, openings: Sequence[str]) -> pa.Array:
-    """The refused opening that a summary (what follows </think>, or the whole text) begins with; null where none."""
+def _openings(text: pa.Array, closings: pa.Array, openings: Sequence[str]) -> pa.Array:
+    """The refused opening that a summary (what follows </think>, or the whole text) begins with; null where none.
+
+    `closings` counts the </think> of each text: a single one is sought from the end, where it is near.
+    """
     if not openings or not len(text):
         return pa.nulls(len(text), pa.string())
     offsets = np.frombuffer(text.buffers()[1], np.int64 if pa.types.is_large_string(text.type) else np.int32)
@@ -221,11 +226,12 @@ def _openings(text: pa.Array, openings: Sequence[str]) -> pa.Array:
     data = (text.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
     folded = tuple(opening.casefold() for opening in openings)
     found: list[str | None] = []
-    for start, stop in zip(offsets, offsets[1:]):
-        end = data.find(b"</think>", start, stop)
-        start = start if end < 0 else end + len(b"</think>")
+    for start, stop, closed in zip(offsets, offsets[1:], closings.to_pylist()):
+        if closed:
+            find = data.rfind if closed == 1 else data.find
+            start = find(b"</think>", start, stop) + len(b"</think>")
         head = data[start : min(stop, start + OPENING)].decode(errors="ignore").lstrip().casefold()
-        found.append(next((o for o, f in zip(openings, folded) if head.startswith(f)), None) if head.startswith(folded) else None)
+        found.append(next(o for o, f in zip(openings, folded) if head.startswith(f)) if head.startswith(folded) else None)
     return pa.array(found, pa.string())
 
 

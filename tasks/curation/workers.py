@@ -1,4 +1,7 @@
-"""A parallel map over processes that die with their parent; one worker is the calling process itself."""
+"""A parallel map over processes that die with their parent; one worker is the calling process itself.
+
+Processes start when they are first needed and leave their memory to others with `rest`.
+"""
 
 import os
 import select
@@ -21,20 +24,21 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":
-        if self.count > 1:
-            self._pool = ProcessPoolExecutor(
-                self.count, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
-            )
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self.rest()
+
+    def rest(self) -> None:
+        """End the processes; the next call starts new ones."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def __call__(self, function: Callable, *columns: Sequence, done: Callable[[int], None] | None = None) -> Iterator[Any]:
         """Results in order; `done(i)` is called when job i is finished, in whatever order. Not more than a few ahead."""
         jobs = list(zip(*columns, strict=True))
-        if not self._pool or len(jobs) < 2:
+        if self.count == 1 or len(jobs) < 2:
             for i, job in enumerate(jobs):
                 result = function(*job)
                 if done:
@@ -45,6 +49,9 @@ class Workers:
 
     def _parallel(self, function: Callable, jobs: list[tuple], done: Callable[[int], None] | None) -> Iterator[Any]:
         running, ready, following, given = {}, {}, 0, 0
+        self._pool = self._pool or ProcessPoolExecutor(
+            self.count, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
         try:
             while given < len(jobs) or running:
                 while given < len(jobs) and len(running) < 2 * self.count:
@@ -59,6 +66,7 @@ class Workers:
                     yield ready.pop(following)
                     following += 1
         except BrokenProcessPool:
+            self.rest()
             raise CurationError(
                 "a worker process was killed, most likely for want of memory: run again with fewer --threads; "
                 "finished shards are kept"

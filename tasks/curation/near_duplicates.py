@@ -152,13 +152,12 @@ def _join_near(con, columns: dict, policy: Deduplication, parent: np.ndarray, po
 def _embedded(policy: Deduplication, text: np.ndarray, texts: Texts, parent: np.ndarray):
     """Links between texts whose embeddings are near, joined in `parent`."""
     from tasks.curation.embedding import similar_pairs
-    from tasks.curation.near_duplicates_candidates import unite
+    from tasks.curation.near_duplicates_candidates import unite_pairs
     from tasks.curation.near_duplicates_cover import Links
 
     rows = np.flatnonzero(text == np.arange(len(text)))
     left, right, similarity = similar_pairs(policy.embedding, texts(rows), policy.embedding_similarity)
-    for a, b in zip(left, right):
-        unite(parent, a, b)
+    unite_pairs(parent, left, right)
     ends, others, both = np.append(left, right), np.append(right, left), np.append(similarity, similarity)
     order = np.lexsort((others, ends))
     offsets = np.zeros(len(text) + 1, np.int64)

@@ -39,6 +39,13 @@ def unite_groups(parent, group):
 
 
 @njit(nogil=True, cache=True)
+def unite_pairs(parent, left, right):
+    """Join the rows of every pair."""
+    for i in range(len(left)):
+        unite(parent, left[i], right[i])
+
+
+@njit(nogil=True, cache=True)
 def flatten(parent):
     """Root of every row."""
     roots = np.empty_like(parent)

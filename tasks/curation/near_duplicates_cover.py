@@ -224,13 +224,12 @@ def _near_kept(row, node, start, rows, nodes, hashes, base, index, places, hits,
             hit |= _near(row, node, candidate, rows, nodes, hashes, base, hits, within, across)
             candidate = nodes.following[candidate]
         return hit
-    found = index.found[:count].copy()
+    stamp = index.mark[-1]
     if nodes.kept[node] >= 0:  # shingles that no other text has are not in the index
-        found = np.append(found, places[1 + node - start])
-    found.sort()
-    for i in range(len(found)):
-        candidate = places[len(places) // 2 + 1 + found[i]]
-        if (i == 0 or found[i] != found[i - 1]) and find(nodes.parent, candidate) == root:
+        index.mark[places[1 + node - start]] = stamp
+    for place in range(places[0]):
+        candidate = places[len(places) // 2 + 1 + place]
+        if index.mark[place] == stamp and find(nodes.parent, candidate) == root:
             hit |= _near(row, node, candidate, rows, nodes, hashes, base, hits, within, across)
     return hit
 

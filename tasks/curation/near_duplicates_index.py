@@ -53,12 +53,12 @@ def _prefixes(offsets, hashes, threshold):
     chosen = np.empty(ends[-1], np.uint64)
     for text in range(len(offsets) - 1):
         own = hashes[offsets[text] : offsets[text + 1]]
-        rarity = np.empty(len(own), np.int32)
-        for i in range(len(own)):
-            rarity[i] = counts[own[i] & np.uint64(size - 1)]
-        order = np.argsort(rarity, kind="mergesort")  # stable, and `own` is sorted
+        rarity = np.empty(len(own), np.int64)
+        for i in range(len(own)):  # `own` is sorted: its places stand for its hashes
+            rarity[i] = np.int64(counts[own[i] & np.uint64(size - 1)]) << 32 | i
+        rarity.sort()
         for i in range(ends[text + 1] - ends[text]):
-            chosen[ends[text] + i] = own[order[i]]
+            chosen[ends[text] + i] = own[rarity[i] & 0xFFFFFFFF]
     return ends, chosen
 
 

@@ -15,7 +15,7 @@ _ASKED = re.compile(
     r"\b(?:what(?:'s| is| are)|compute|evaluate|calculate|simplify|solve|find|determine|express|write|rewrite|convert|"
     r"factori[sz]e|factor|expand|reduce|rationali[sz]e|work out)\b[^.$\\?!\d]{0,60}?"
     r"(?P<maths>\$\$[^$]{1,500}\$\$|\$[^$]{1,500}\$|\\\(.{1,500}?\\\)|\\\[.{1,500}?\\\]|[-(]*\d[\d\s().,+*/^×÷·%-]{0,200})"
-    r"(?=\s*(?:[?.!:;,=]|$|(?:as|to|into|in|by|completely|fully|and)\b))",
+    r"(?=\s*(?:[?.!:;,=]|$|(?:as|to|into|in|by|expressed|written|rounded|when|if|completely|fully|and)\b))",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import hashlib
 import json
+import logging
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from pydantic import Field
 from tasks.settings import Settings
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
+_log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 20  # of different questions: the endpoint is down, the rest fail at once instead of one by one
 
 
@@ -146,7 +148,7 @@ class Endpoint:
             tries += 1
             try:
                 text = self._post(body)
-                self._write(key, body, text)
+                self._keep(key, body, text)
                 with self.lock:
                     self.failures = 0
                 return Reply(text, tries=tries)
@@ -206,18 +208,26 @@ class Endpoint:
             raise _Passing(f"the reply is no chat completion ({type(error).__name__}): {said}") from error
 
     def _read(self, key: str) -> str | None:
-        if self.cache is None:
+        if (cache := self.cache) is None:
             return None
         try:
-            kept = json.loads(self._place(key).read_text(encoding="utf-8"))
+            kept = json.loads(_place(cache, key).read_text(encoding="utf-8"))
             return kept["text"] if kept["sha"] == _digest(kept["text"]) else None
         except (OSError, ValueError, LookupError, TypeError):  # a damaged entry is asked for again
             return None
 
+    def _keep(self, key: str, body: dict, text: str) -> None:
+        """Writes a reply to the cache; one that cannot be written (a full disk) is told once and costs no reply."""
+        try:
+            self._write(key, body, text)
+        except OSError as error:
+            _log.warning("%s: replies are no longer kept: %s", self.cache, error)
+            self.cache = None
+
     def _write(self, key: str, body: dict, text: str) -> None:
-        if self.cache is None:
+        if (cache := self.cache) is None:
             return
-        place = self._place(key)
+        place = _place(cache, key)
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = place.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         entry = {"text": text, "sha": _digest(text), "revision": self.settings.revision, "request": body}
@@ -228,8 +238,9 @@ class Endpoint:
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
 
-    def _place(self, key: str) -> Path:
-        return self.cache / key[:2] / f"{key}.json"
+
+def _place(cache: Path, key: str) -> Path:
+    return cache / key[:2] / f"{key}.json"
 
 
 def _digest(content) -> str:

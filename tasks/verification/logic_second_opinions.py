@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 _OR = re.compile(r"\bor\b", re.IGNORECASE)
-_MORE = re.compile(r"[.,;]?\s+[.,;]?\w")
+_MORE = re.compile(r"[.,;]?\s*\n\s*\w|[.,;]?\s+\S*\d")  # a further line, a further number; not `20 apples`
 
 
 def puzzle24(answer: str, entry: dict) -> str | None:

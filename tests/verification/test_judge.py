@@ -11,6 +11,7 @@ import pytest
 from tasks.verification import judge as judge_module
 from tasks.verification.endpoint import Endpoint, EndpointSettings, _retry_after
 from tasks.verification.judge import (
+    JudgeStream,
     LocalEngine,
     agreement,
     judge_all,
@@ -126,6 +127,22 @@ def test_the_same_question_is_asked_once_and_kept_on_disk(server, tmp_path):
     with endpoint(server, tmp_path) as engine:
         assert judge_all(items, engine) == first and len(server.asked) == 6
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".json"]
+
+
+def test_a_cache_that_cannot_be_written_costs_no_verdict(server, tmp_path, caplog):
+    (tmp_path / "cache").write_text("a file")
+    with endpoint(server, tmp_path / "cache") as engine:
+        verdicts = judge_all([(f"q{i}", "7", "7") for i in range(9)], engine)
+    assert {v.status for v in verdicts} == {"ok"} and "no longer kept" in caplog.text
+
+
+def test_a_stream_of_questions_is_judged_side_by_side_and_each_once(server):
+    with endpoint(server, concurrency=4) as engine, JudgeStream(engine) as stream:
+        futures = [stream.submit(f"q{i % 10}", "7", "7" if i % 2 else None) for i in range(40)]
+        verdicts = [future.result() for future in futures]
+    assert [v.status for v in verdicts] == ["unparsable", "ok"] * 20
+    assert verdicts[1] == judge_all([("q1", "7", "7")], endpoint(server))[0], "the same verdict as in a batch"
+    assert len(server.asked) == 5 + 1 and 1 < server.busiest <= 4
 
 
 def test_failures_are_not_kept(server, tmp_path):

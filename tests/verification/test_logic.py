@@ -283,3 +283,17 @@ def test_a_long_list_of_moves_is_an_answer():
     assert verify(prompt, f"<answer>{prompt['gold']}</answer>").status == "ok"
     endless = "Move disk 1 from Peg 1 to Peg 2\n" * 300
     assert verify(prompt, f"<answer>{endless}</answer>").status == "unparsable"
+
+
+@pytest.mark.parametrize("task", ["fraction_simplification", "knights_knaves", "letter_jumble", "quantum_lock", "sokoban"])
+def test_a_gold_with_more_behind_it_is_no_answer(task):
+    """Their scorers read past what follows a right answer."""
+    import reasoning_gym
+
+    entry = json.loads(json.dumps(dict(reasoning_gym.create_dataset(task, size=1, seed=5)[0])))
+    gold = entry["answer"]
+    prompt = {"id": "p", "domain": "logic", "gold": gold, "meta": json.dumps({"gym": task, "entry": entry})}
+    junk = [f"{gold} or 987654321", f"{gold}\n987654321", f"{gold} or 987654321 or whatever you like"]
+    verdicts = verify_all([prompt] * 5, [f"<answer>{a}</answer>" for a in (gold, f" {gold}.", *junk)])
+    assert verdicts[0].ok and not any(v.ok for v in verdicts[2:]), [v.status for v in verdicts]
+    assert verdicts[1].method != "logic/second-opinion", "a full stop is no further answer"

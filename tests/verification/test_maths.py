@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tasks.verification import maths
+from tasks.verification.equivalence import compare
 from tasks.verification.verdict import VerificationError
+from tasks.verification.verify import verify
 
 ADVERSARIAL = Path(__file__).parent / "adversarial" / "maths.jsonl"
 # (gold, answer) pairs of the adversarial set that we get wrong, each with the reason why it stays so.
@@ -155,3 +157,42 @@ def test_math_verify_gets_the_gold_first(monkeypatch):
     decide("|x| < 2", "|x| < 3")  # a relation that only math-verify reads
     ((gold, answer),) = seen
     assert "2" in str(gold[0]) and "3" in str(answer[0])
+
+
+@pytest.mark.parametrize(
+    "prompt, gold, answer, status",
+    [
+        ("What is 30 + 42?", "72", "30 + 42", "wrong"),
+        ("What is 30 + 42?", "72", "30+42", "wrong"),
+        ("What is 30 + 42?", "72", "72", "ok"),
+        ("What is 30 + 42?", "72", "70 + 2", "ok"),  # a sum, but not the question
+        (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", r"\frac{9}{2}", "wrong"),
+        (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", r"$\dfrac{9}{2}$", "wrong"),
+        (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", "4.50", "ok"),
+        (r"Simplify $\sqrt{50}$.", r"5\sqrt{2}", r"\sqrt{50}", "wrong"),
+        (r"Factor \[x^2 - 1.\]", "(x-1)(x+1)", "x^2-1", "wrong"),
+        (r"Factor \[x^2 - 1.\]", "(x-1)(x+1)", "(x+1)(x-1)", "ok"),
+        ("30 + 42", "72", "30 + 42", "wrong"),  # the prompt is nothing else
+        (r"A coin shows heads with probability $\frac{1}{2}$. How likely is tails?", "0.5", r"\frac{1}{2}", "ok"),
+        (r"What is $\frac{1}{2}$ of one?", "0.5", r"\frac{1}{2}", "ok"),
+        ("What is 5?", "5", "5", "ok"),  # the gold itself is never a copy
+    ],
+)
+def test_the_question_said_again_is_no_answer(prompt, gold, answer, status):
+    row = {"id": "p", "domain": "maths", "text": prompt, "gold": gold, "meta": None}
+    verdict = verify(row, f"<answer>{answer}</answer>")
+    assert verdict.status == status, verdict
+    assert (verdict.method == "maths/copied") == (status == "wrong")
+
+
+@pytest.mark.parametrize("behind", [", 5", "; 5", " & 7", " maybe", " not", " / 5", " or 987654321"])
+def test_an_option_with_another_answer_or_a_doubt_behind_it_is_not_that_option(behind):
+    row = {"id": "p", "domain": "maths", "text": "?", "gold": r"\text{(C)}", "meta": None}
+    assert not verify(row, f"<answer>(C){behind}</answer>").ok
+    assert verify(row, "<answer>(C) 12</answer>").ok, "the option's own text is no other answer"
+
+
+def test_a_number_against_a_matrix_or_a_union_is_told_apart_without_a_parser():
+    for gold, answer in [("12", r"(0,9) \cup (9,36)"), (r"\begin{pmatrix} 1\\ 2 \end{pmatrix}", "12")]:
+        opinion = compare(gold, answer)
+        assert opinion[:2] == ("wrong", "maths/structure"), opinion

@@ -214,3 +214,16 @@ def test_importing_the_verifier_loads_no_heavy_library():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_stream_waits_for_futures_among_its_rows_and_keeps_the_order():
+    from concurrent.futures import Future
+
+    first, never = Future(), Future()
+    threading.Timer(0.2, first.set_result, [Verdict("ok", "b", "b", "judge", "", "")]).start()
+    row = {"id": "p", "domain": "maths", "text": "", "gold": "2", "meta": None}
+    out = list(verify_stream([first, (row, "<answer>2</answer>")]))
+    assert [v.method for v in out] == ["judge", "maths/fast"]
+    effort = Effort()
+    out = list(verify_stream([never, (row, "<answer>2</answer>")], budget=0.2, effort=effort))
+    assert [v.status for v in out] == ["infra", "ok"] and effort.unreached == 1 and "budget" in out[0].detail

@@ -84,3 +84,10 @@ def test_bad_rows_are_named(prompt, named):
     assert named in gold_problems([prompt])[0] and "p9" in gold_problems([prompt])[0]
     with pytest.raises(VerificationError, match="p9"):
         domain.start(prompt, "x")
+
+
+def test_a_verdict_names_the_instructions_in_place_of_a_gold():
+    prompt = row(["punctuation:no_comma", "keywords:existence"], [{}, {"keywords": ["sea"]}])
+    for text in ("The sea.", "", None):
+        assert json.loads(verify(prompt, text).gold) == ["punctuation:no_comma", "keywords:existence"]
+    assert verify_all([prompt | {"meta": "{}"}], ["The sea."])[0].gold is None, "there is nothing to name"

@@ -44,7 +44,8 @@ def verify(
     ] = None,
     judge_cache: Annotated[Path | None, typer.Option(help="folder that keeps the judge's replies")] = None,
     agreement: Annotated[
-        bool, typer.Option("--agreement", help="put every answer also to the judge; print how far it agrees with the rules")
+        bool,
+        typer.Option("--agreement", help="put every answer also to the judge; print how far it agrees with the rules"),
     ] = False,
 ) -> None:
     """Verify completions: JSONL rows in, one verdict a line out, in the same order.
@@ -63,7 +64,9 @@ def verify(
     """
     settings = settings_of(endpoint, judge_url, judge_model)
     if agreement and settings is None:
-        raise typer.BadParameter("it needs a judge: give --judge-url and --judge-model, or --endpoint FILE", param_hint="--agreement")
+        raise typer.BadParameter(
+            "it needs a judge: give --judge-url and --judge-model, or --endpoint FILE", param_hint="--agreement"
+        )
     if file is None or str(file) == "-":
         descriptor = sys.stdin.fileno()
     else:

@@ -20,7 +20,9 @@ def settings_of(file: Path | None, url: str | None, model: str | None):
     if file is None and not given:
         return None
     try:
-        return check(EndpointSettings, (read_yaml(file) if file else {}) | given, str(file or "--judge-url, --judge-model"))
+        return check(
+            EndpointSettings, (read_yaml(file) if file else {}) | given, str(file or "--judge-url, --judge-model")
+        )
     except ParamsError as error:
         raise typer.BadParameter(str(error), param_hint="--endpoint") from None
 
@@ -35,7 +37,7 @@ class Judging:
         self.engine = Endpoint(settings, cache) if settings else None
         self.stream = JudgeStream(self.engine) if settings else None
         self.agreement = agreement
-        self.waiting: deque[tuple[str, str, str, Future]] = deque()  # domain, name, the rules' status, the judge's verdict
+        self.waiting: deque[tuple[str, str, str, Future]] = deque()  # domain, name, the rules' status, the judge's
         self.pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.differ: list[str] = []
 

@@ -110,7 +110,7 @@ def _other(prompt: dict) -> str:
     """A wrong answer of the same kind."""
     gold = prompt["gold"]
     if prompt["domain"] == "choice":
-        options = list((json.loads(prompt.get("meta") or "{}").get("options") or {"A": "", "B": ""}))
+        options = list(json.loads(prompt.get("meta") or "{}").get("options") or {"A": "", "B": ""})
         return next(letter for letter in [*options, "A", "B"] if letter != gold)
     if "knight" in gold or "knave" in gold:
         return gold.replace("knight", "\0").replace("knave", "knight").replace("\0", "knave")

@@ -1,4 +1,4 @@
-r"""The question said again is no answer: `30 + 42` to `What is 30 + 42?`, `\frac{9}{2}` to `Write $\frac{9}{2}$ as a decimal`.
+r"""The question said again is no answer: `30 + 42` to `What is 30 + 42?`.
 
 Such an answer has the gold's value, so nothing but the prompt can tell. Refused is only what the prompt asks for in so
 many words: the expression right behind a verb that asks, or the whole prompt. Other values that a prompt mentions may
@@ -14,7 +14,8 @@ MAX_PROMPT_CHARS = 4000  # a question is at the start or the end of a longer pro
 _ASKED = re.compile(
     r"\b(?:what(?:'s| is| are)|compute|evaluate|calculate|simplify|solve|find|determine|express|write|rewrite|convert|"
     r"factori[sz]e|factor|expand|reduce|rationali[sz]e|work out)\b[^.$\\?!\d]{0,60}?"
-    r"(?P<maths>\$\$[^$]{1,500}\$\$|\$[^$]{1,500}\$|\\\(.{1,500}?\\\)|\\\[.{1,500}?\\\]|[-(]*\d[\d\s().,+*/^×÷·%-]{0,200})"
+    r"(?P<maths>\$\$[^$]{1,500}\$\$|\$[^$]{1,500}\$|\\\(.{1,500}?\\\)|\\\[.{1,500}?\\\]|"
+    r"[-(]*\d[\d\s().,+*/^×÷·%-]{0,200})"
     r"(?=\s*(?:[?.!:;,=]|$|(?:as|to|into|in|by|expressed|written|rounded|when|if|completely|fully|and)\b))",
     re.IGNORECASE | re.DOTALL,
 )

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -91,7 +92,7 @@ class Endpoint:
         self.failures = 0  # questions that failed since the last one that did not
         self.closing = threading.Event()
 
-    def __enter__(self) -> "Endpoint":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from tasks.evaluation.intervals import wilson
 from tasks.verification.endpoint import Endpoint, Reply
@@ -154,7 +154,7 @@ class JudgeStream:
         self.threads = ThreadPoolExecutor(engine.settings.concurrency, "judge")
         self.known: OrderedDict[tuple, Future] = OrderedDict()
 
-    def __enter__(self) -> "JudgeStream":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:

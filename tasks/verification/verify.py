@@ -1,8 +1,8 @@
 """One response, one verdict: the verifier is chosen by the prompt's domain.
 
 A domain is one module that exposes NAME, LIBRARIES, RUNS, `start`, `work`, `gold_problem`, `ready` where it needs more
-than Python, and `gold` where its rows have none; it is loaded when the first prompt of its domain comes along. A domain of your own is such a module
-and one line in DOMAINS.
+than Python, and `gold` where its rows have none; it is loaded when the first prompt of its domain comes along. A domain
+of your own is such a module and one line in DOMAINS.
 """
 
 import functools

@@ -194,7 +194,7 @@ def _libraries() -> dict[str, str]:
     for name in LIBRARIES:
         spec = find_spec(name)
         if spec and spec.submodule_search_locations:
-            folder = Path(list(spec.submodule_search_locations)[0])
+            folder = Path(next(iter(spec.submodule_search_locations)))
             found[name] = str(folder)
             beside = folder.parent / f"{name}.libs"
             if beside.is_dir():

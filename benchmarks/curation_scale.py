@@ -39,7 +39,7 @@ CHANGES = {
     },
     "deduplication": {"exact_scope": "all", "within_prompt": 0.8, "across_prompts": 0.8},
     "decontamination": {"prompt_ngram": 8, "text_ngram": 13, "text_coverage": 0.5, "max_document_frequency": 10},
-    "selection": {"per_prompt": 4},
+    "selection": {"per_prompt": 5},
 }  # fmt: skip
 # Planted kind -> (rule that must find it, least value that must be found); and the kinds that justify a rule.
 FOUND_BY = {
@@ -97,6 +97,18 @@ def _memory(pid: int) -> tuple[int, int]:
     return found.get("Rss", 0), found.get("Pss", 0)
 
 
+def _cpu(pid: int) -> float:
+    """CPU-seconds of a process and all below it so far, ended children included."""
+    ticks = 0
+    for each in _tree(pid):
+        try:
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
@@ -136,7 +148,7 @@ def write_policy(name: str, path: Path) -> str:
 
 
 def curate(files: list[Path], data: Path, out: Path, options) -> dict:
-    """Run the command; wall, CPU-seconds, peaks, and seconds by step as its progress tells them."""
+    """Run the command; wall, CPU-seconds, peaks, and both by step as its progress tells them."""
     work = out.with_name(f"{out.name}.work")
     shutil.rmtree(work, ignore_errors=True)
     against = [] if options.policy != "all" else ["--against", f"{data / 'benchmark.jsonl'}:text"]
@@ -147,13 +159,13 @@ def curate(files: list[Path], data: Path, out: Path, options) -> dict:
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     watch = Watch(process.pid, work)
     watch.start()
-    marks: dict[str, float] = {}
+    marks: dict[str, tuple[float, float]] = {"starting": (0.0, 0.0)}
     said = []
     for line in process.stderr:
         said.append(line)
         step = line.partition(":")[0]
         if " of " in line and step not in marks:
-            marks[step] = time.perf_counter() - begun
+            marks[step] = time.perf_counter() - begun, _cpu(process.pid)
         print(f"\r  {time.perf_counter() - begun:6.0f} s  {line.strip():60.60}", end="", file=sys.stderr, flush=True)
     code = process.wait()
     wall = time.perf_counter() - begun
@@ -163,14 +175,11 @@ def curate(files: list[Path], data: Path, out: Path, options) -> dict:
     if code:
         sys.exit(f"r1 curate ended with {code}:\n{''.join(said[-15:])}")
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ends = [*list(marks.values())[1:], wall]
-    steps = {step: end - start for (step, start), end in zip(marks.items(), ends)}
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    ends = [*list(marks.values())[1:], (wall, cpu)]
+    steps = {step: [b - a for a, b in zip(start, end)] for (step, start), end in zip(marks.items(), ends)}
     shutil.rmtree(work, ignore_errors=True)
-    return {
-        "wall": wall, "cpu": now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime,
-        "rss": watch.rss, "pss": watch.pss, "work_disk": watch.disk,
-        "steps": {"starting": next(iter(marks.values()), 0.0), **steps},
-    }  # fmt: skip
+    return {"wall": wall, "cpu": cpu, "rss": watch.rss, "pss": watch.pss, "work_disk": watch.disk, "steps": steps}
 
 
 def recovered(data: Path, out: Path) -> dict:
@@ -268,7 +277,8 @@ def report(found: dict, text_bytes: float) -> None:
         f"  work folder up to {found['work_disk'] / 1e9:.2f} GB, result {found['out'] / 1e9:.2f} GB\n"
         f"  plain scan of the same files: wall {found['scan_wall']:.1f} s, CPU {found['scan_cpu']:.1f} s; "
         f"curation takes {slower[0]:.1f} x its wall time, {slower[1]:.1f} x its CPU time\n"
-        "  seconds by step: " + ", ".join(f"{step} {seconds:.0f}" for step, seconds in found["steps"].items())
+        "  seconds by step, wall (CPU): "
+        + ", ".join(f"{step} {wall:.0f} ({cpu:.0f})" for step, (wall, cpu) in found["steps"].items())
     )
     if "rules" not in found:
         return

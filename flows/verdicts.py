@@ -20,15 +20,16 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, StageError, stage
 from tasks.evaluation.intervals import wilson
-from tasks.prompts.stored import read_prompts
+from tasks.prompts.stored import prompts_of_candidates
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import checked, read_rows, write_rows
+from tasks.rewards.format import verifiable
 from tasks.rows import COMPLETION, STATUSES, VERDICT
 from tasks.settings import Settings
 from tasks.verification.endpoint import Endpoint, EndpointSettings
 from tasks.verification.judge import agreement, judge_all, judge_prompt, judged
 from tasks.verification.verdict import Verdict
-from tasks.verification.verify import verify_all
+from tasks.verification.verify import DOMAINS, verify_all
 
 REPLY_TOKENS = 4  # the checkpoint answers with one word
 Items = list[tuple[str, str, Verdict]]  # question, gold, the rules' verdict with the prediction
@@ -47,6 +48,7 @@ AGREEMENT = pa.schema(
 class Params(Settings):
     """Section `verdicts` of params.yaml."""
 
+    judge: str = Field(description="artifact of the judge; with judge_share 0, any: data/01_prompts trains none")
     judge_share: float | None = Field(
         ge=0, le=1, description="share of the prompts the judge decides; the paper says a part; 0: no judge"
     )
@@ -70,6 +72,9 @@ class Judge:
     exam: dict  # for the metrics, where it sat the exam in this stage
 
 
+NOBODY = Judge(1.0, lambda items: [], {})
+
+
 def chosen(prompt_id: str, share: float) -> bool:
     """Whether the judge decides this prompt: by content hash, so in every run the same."""
     digest = hashlib.blake2b(f"judge {prompt_id}".encode(), digest_size=8).digest()
@@ -77,8 +82,9 @@ def chosen(prompt_id: str, share: float) -> bool:
 
 
 def body(p: Params, run: Run) -> dict:
-    prompts = {row["id"]: row for row in read_prompts(run.input("prompts"), "train")}
-    candidates = read_rows(run.input("candidates"), "candidates", COMPLETION)
+    prompts = prompts_of_candidates(run.input("prompts"), run.input("candidates"))
+    everything = read_rows(run.input("candidates"), "candidates", COMPLETION)
+    candidates = [c for c in everything if verified(prompts[c["prompt_id"]])]
     asked = [prompts[c["prompt_id"]] for c in candidates]
     judge = (served if p.endpoint else local)(p, run)
     progress = lambda done, total: run.progress(done, total, unit="verdicts")
@@ -95,7 +101,8 @@ def body(p: Params, run: Run) -> dict:
     write_rows(run.out, "agreement", [compared(candidates[i], v, rules[i]) for i, v in pairs], AGREEMENT)
     counts = Counter(v.status for v in verdicts)
     return {
-        "candidates": len(candidates),
+        "candidates": len(everything),
+        "without_verdict": len(everything) - len(candidates),
         "status": {status: counts[status] for status in STATUSES},
         "methods": dict(sorted(Counter(v.method for v in verdicts).items())),
         "judge": "asked"
@@ -110,6 +117,11 @@ def body(p: Params, run: Run) -> dict:
         **judge.exam,
         **agreement([v.status for _, v in pairs], [rules[i].status for i, _ in pairs]),
     }
+
+
+def verified(prompt: dict) -> bool:
+    """Whether a rule can decide responses to the prompt; others (imported general ones) get no verdict at all."""
+    return prompt["domain"] in DOMAINS and verifiable(prompt["domain"], prompt["gold"])
 
 
 def decides(share: float, asked: list[dict], rules: list[Verdict]) -> list[int]:
@@ -131,7 +143,9 @@ def stop_at_infra(who: str, verdicts: list[Verdict], share: float) -> None:
 
 def local(p: Params, run: Run) -> Judge:
     """The checkpoint of the stage `judge`; it sat its exam there."""
-    exam = json.loads(checked(run.input("judge"), "exam.json").read_text())
+    if not p.judge_share:
+        return NOBODY
+    exam = json.loads(checked(run.input_path(p.judge), "exam.json").read_text())
 
     def ask(items: Items) -> list[Verdict]:
         from tasks.sampling.policy import load_policy
@@ -139,7 +153,7 @@ def local(p: Params, run: Run) -> Judge:
 
         texts = [render(run.template, judge_prompt(text, gold, rule.extracted)) for text, gold, rule in items]
         questions = list(dict.fromkeys(texts))  # a repeated one is put to it once
-        policy = load_policy(run.input("judge"), run.threads)
+        policy = load_policy(run.input_path(p.judge), run.threads)
         progress = lambda done, total: run.progress(done, total, unit="judgements")
         replies = sample(policy, questions, 1, 0.0, 1.0, REPLY_TOKENS, run.seed, progress)
         said = {question: reply[0].text for question, reply in zip(questions, replies, strict=True)}
@@ -157,8 +171,8 @@ def served(p: Params, run: Run) -> Judge:
             return judge_all(items, engine, progress)
 
     if not p.judge_share:
-        return Judge(1.0, lambda items: [], {})
-    pairs = read_rows(run.input("judge"), "exam")
+        return NOBODY
+    pairs = read_rows(run.input_path(p.judge), "exam")
     said = ask([(e["question"], e["gold"], e["prediction"]) for e in pairs], "exam pairs")
     stop_at_infra(f"the judge {p.endpoint.model} at {p.endpoint.url}, in its exam,", said, p.max_infra_share)
     right = sum(v.ok == e["right"] for v, e in zip(said, pairs, strict=True) if v.status != "infra")

@@ -27,7 +27,7 @@ SECTIONS = {
             {"name": "general", "family": "general", "count": 400, "licence": "generated"},
         ]
     },
-    "verdicts": {"judge_share": 0.5, "min_judge_accuracy": 0.5},
+    "verdicts": {"judge": "data/04_judge", "judge_share": 0.5, "min_judge_accuracy": 0.5},
     "reasoning": {
         "filters": {"min_language_share": 0.999, "max_paragraph_chars": 600, "well_formed": True, "complete": True},
         "deduplication": {"within_prompt": 0.9, "across_prompts": 0.95},
@@ -82,6 +82,7 @@ def candidates(checkout):
             )  # fmt: skip
     folder = checkout / "data/09_candidates"
     write_rows(folder, "candidates", rows, COMPLETION)
+    write_rows(folder, "prompts", [], PROMPT)
     write_manifest(folder)
     untrained(checkout / "data/04_judge")
     examine(checkout / "data/04_judge", 0.9)
@@ -147,7 +148,9 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
     assert {f["rule"]: f["rejected"] for f in metrics["funnel"] if f["rejected"]} == {
         "verdict": len(candidates) / 2, "mixed_language": len(candidates) / 4,
     }  # fmt: skip
-    assert len(decisions) == 8 * len(candidates)
+    rules = {f["rule"] for f in metrics["funnel"]}
+    assert rules >= {"verdict", "truncated", "bad_format", "near_within_prompt", "prompt_exact", "per_prompt"}
+    assert Counter(d["rule"] for d in decisions) == dict.fromkeys(rules, len(candidates)), "every rule for every candidate"
     right = {c["id"]: c["text"] for c in candidates if c["index"] == 1}
     assert {e["completion_id"]: e["response"] for e in examples} == right
 

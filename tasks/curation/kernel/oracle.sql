@@ -20,12 +20,14 @@ CREATE OR REPLACE MACRO words64(content) AS list_transform(  -- big-endian 64-bi
     regexp_extract_all(hex(encode(content)), '.{1,16}'), lambda w: ('0x' || rpad(w, 16, '0'))::UBIGINT);
 CREATE OR REPLACE MACRO lower_ascii(content) AS
     translate(content, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz');
+CREATE OR REPLACE MACRO nfc(content) AS  -- nfc_normalize ends at a NUL
+    array_to_string(list_transform(string_split(content, chr(0)), lambda part: nfc_normalize(part)), chr(0));
 
 -- 128-bit hashes: sums over the mixed words, then the length
 CREATE OR REPLACE TABLE contents AS
     SELECT 'exact' AS kind, row, text AS content FROM texts WHERE text IS NOT NULL
     UNION ALL
-    SELECT 'normal', row, lower_ascii(trim(regexp_replace(nfc_normalize(text), '[' || white() || ']+', ' ', 'g'), ' '))
+    SELECT 'normal', row, lower_ascii(trim(regexp_replace(nfc(text), '[' || white() || ']+', ' ', 'g'), ' '))
     FROM texts WHERE text IS NOT NULL;
 CREATE OR REPLACE TABLE digests AS
     WITH words AS (

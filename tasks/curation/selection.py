@@ -39,6 +39,8 @@ def select(con, selection: Selection, seed: int, progress: Callable[[int, int], 
     tables = [f"decision_{i}" for i in range(len(steps))]
     _gather(con, tables)
     _check(con, len(steps))
+    if progress:
+        progress(len(steps), len(steps))
     for table in (*tables, "standing", "selectable", "graded", "judged", "places", "classes", "limits"):
         con.execute(f"DROP TABLE IF EXISTS {table}")
     con.execute("DROP VIEW selection_named")

@@ -102,8 +102,9 @@ class _Session:
             self.progress("checking files", i + 1, len(sources))
         with writing(self.place.work / "converted"):
             self.shards, self.malformed = register(
-                self.sources, columns, self.place.work, self.machine.shard_bytes, self.run
-            )
+                self.sources, columns, self.place.work, self.machine.shard_bytes, self.run,
+                lambda n, of: self.progress("converting JSON lines", n, of),
+            )  # fmt: skip
         if not self.shards and not self.malformed:
             raise CurationError(f"no candidates: {', '.join(s.path for s in self.sources)} hold no rows")
         self._refuse_bad(len(self.malformed) + sum(s.rows for s in self.shards), max_bad_share)

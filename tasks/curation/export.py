@@ -261,7 +261,7 @@ def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 def _run(held: list[tuple[pa.Table, np.ndarray]], edges: np.ndarray, path: Path) -> Path:
     rows = np.concatenate([r for _, r in held])
     order = np.argsort(rows)
-    table = pa.concat_tables([t for t, _ in held]).take(pa.array(order)).append_column("_row", pa.array(rows[order], pa.int32()))
+    table = pa.concat_tables([t for t, _ in held]).take(pa.array(order)).append_column("row", pa.array(rows[order], pa.int32()))
     cuts = np.searchsorted(rows[order], edges)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with writing(path), pa.ipc.new_file(str(path), table.schema, options=options) as writer:
@@ -282,8 +282,8 @@ def _buckets(files: Sequence[Path], count: int) -> Iterator[pa.Table]:
 
     def read(number: int) -> pa.Table:
         table = pa.Table.from_batches([reader.get_batch(number) for reader in readers])
-        order = pc.sort_indices(table["_row"])
-        return table.drop_columns("_row").take(order).combine_chunks()
+        last = table.num_columns - 1  # by place: a column of the candidates may have any name
+        return table.select(list(range(last))).take(pc.sort_indices(table.column(last))).combine_chunks()
 
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(read, 0) if count else None

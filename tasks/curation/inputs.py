@@ -137,6 +137,7 @@ def shards_of(source: Source, path: Path, digest: str, columns: Mapping[str, str
     """The shards of a Parquet file: runs of row groups of about `size` uncompressed bytes."""
     file = opened(path)
     here, extra = _columns(source.path, file.schema_arrow, columns)
+    extra = tuple(name for name in extra if not (lines and name == LINE))
     common = dict(columns=here, extra=extra, lines=lines, path=str(path), origin=source.path, name=source.name, sha256=digest)
     shards, start, first, rows, weight = [], 0, 0, 0, 0
     for group in range(file.num_row_groups):
@@ -184,7 +185,7 @@ def _columns(path: str, schema: pa.Schema, columns: Mapping[str, str]) -> tuple[
             raise CurationError(f"{path}: column {theirs!r} is {found}, but {name} must be {wanted}")
         here.append((name, theirs))
     used = {theirs for _, theirs in here}
-    extra = tuple(name for name in schema.names if name not in used and name != LINE)
+    extra = tuple(name for name in schema.names if name not in used)
     if clash := sorted(set(extra) & {name for name, _ in here}):
         raise CurationError(
             f"{path}: column {clash[0]!r} is not what --columns takes for {clash[0]} and would be overwritten; rename it"
@@ -255,14 +256,17 @@ def register(
     work: Path,
     size: int = SHARD_BYTES,
     run: Callable = map,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Shard], list[dict]]:
     """Shards of checked sources, and the malformed lines of those that were JSON; `run` is a (parallel) map."""
     from tasks.curation.json_lines import convert
 
     different(sources)
     lines = [s for s in sources if not s.path.endswith(".parquet")]
-    folders = list(run(convert, lines, [dict(columns)] * len(lines), [work / "converted"] * len(lines)))
-    made = dict(zip((s.path for s in lines), folders, strict=True))
+    made = {}
+    for folder in run(convert, lines, [dict(columns)] * len(lines), [work / "converted"] * len(lines)):
+        made[lines[len(made)].path] = folder
+        progress(len(made), len(lines))
     shards, malformed = [], []
     for source in sources:
         if source.path not in made:

@@ -35,19 +35,16 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def __call__(self, function: Callable, *columns: Sequence, done: Callable[[int], None] | None = None) -> Iterator[Any]:
-        """Results in order; `done(i)` is called when job i is finished, in whatever order. Not more than a few ahead."""
+    def __call__(self, function: Callable, *columns: Sequence) -> Iterator[Any]:
+        """Results in order; a few jobs are started ahead."""
         jobs = list(zip(*columns, strict=True))
         if self.count == 1 or len(jobs) < 2:
-            for i, job in enumerate(jobs):
-                result = function(*job)
-                if done:
-                    done(i)
-                yield result
+            for job in jobs:
+                yield function(*job)
             return
-        yield from self._parallel(function, jobs, done)
+        yield from self._parallel(function, jobs)
 
-    def _parallel(self, function: Callable, jobs: list[tuple], done: Callable[[int], None] | None) -> Iterator[Any]:
+    def _parallel(self, function: Callable, jobs: list[tuple]) -> Iterator[Any]:
         running, ready, following, given = {}, {}, 0, 0
         self._pool = self._pool or ProcessPoolExecutor(
             self.count, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
@@ -60,8 +57,6 @@ class Workers:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     number = running.pop(future)
                     ready[number] = future.result()
-                    if done:
-                        done(number)
                 while following in ready:
                     yield ready.pop(following)
                     following += 1

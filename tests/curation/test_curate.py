@@ -218,3 +218,12 @@ def test_an_evaluation_set_is_kept_out_of_prompts_and_of_texts(tmp_path):
     assert not {r["id"] for r in rows(tmp_path / "out", "kept")} & {given[1]["id"], given[2]["id"]}
     with pytest.raises(CurationError, match="decontamination.against: .*missing.jsonl"):
         curated([path], POLICY, tmp_path / "out", benchmarks=[Benchmark(name="x", path="missing.jsonl")])
+
+
+def test_columns_of_any_name_are_carried_through(tmp_path):
+    names = ["row", "_row", "_line", "shard", "passes", "chars", "position", "a'b\"; DROP TABLE x", "Ünïcode"]
+    given = [row | {name: f"{name} {i}" for name in names} for i, row in enumerate(candidates(24))]
+    curated([write(tmp_path / "a.parquet", given)], POLICY, tmp_path / "out")
+    by_id = {row["id"]: row for row in given}
+    kept = rows(tmp_path / "out", "kept")
+    assert kept and all(row == by_id[row["id"]] for row in kept)

@@ -51,8 +51,8 @@ def verify(
     """Verify completions: JSONL rows in, one verdict a line out, in the same order.
 
     A row is {"domain", "prompt", "gold" | "tests", "completion"}, with "meta" for what else the domain's verifier needs
-    (docs/verification.md) and "id", which comes back. Domains: maths, logic, choice, quantity, instructions, code, and judge,
-    which puts question, gold and final answer to the model that --judge-url and --judge-model (or --endpoint) name.
+    (docs/verification.md) and "id", which comes back. Domains: maths, logic, choice, quantity, instructions, code,
+    and judge, which puts question, gold and final answer to the model that --judge-url and --judge-model (or --endpoint) name.
 
     A verdict is {"status", "extracted", "method", "detail", "verifier"}: status is ok, wrong, unparsable, timeout or
     infra (no verdict, the detail says why); verifier is the hash of the code and libraries that decided. A bad line
@@ -60,7 +60,7 @@ def verify(
     progress and a summary.
 
     Exit status: 0 every row has a verdict, whatever it is; 1 at least one is infra; 2 wrong usage, such as a file that
-    is not there; 130 interrupted.
+    is not there; 3 the verdicts could not be written, as on a full disk; 130 interrupted.
     """
     settings = settings_of(endpoint, judge_url, judge_model)
     if agreement and settings is None:
@@ -83,6 +83,9 @@ def verify(
         leave(130)
     except BrokenPipeError:  # `r1 verify | head`
         leave(141)
+    except OSError as error:
+        print(f"r1 verify: {error.strerror or error}: verdicts are missing; make room and run it again", file=sys.stderr)
+        leave(3)
     finally:
         judging.close()
     raise typer.Exit(1 if failed else 0)

@@ -189,8 +189,8 @@ def verify_stream(
 ) -> Iterator[Verdict]:
     """Verdicts in the order of the rows (prompt, response), read as they are needed.
 
-    A Verdict among the rows passes through, a Future of one is waited for; None says that the next row will take a while: what has been read is
-    finished first.
+    A Verdict among the rows passes through, a Future of one is waited for; None says that the next row will take a
+    while: what has been read is finished first.
 
     `budget`: seconds of wall time for the whole stream; rows not decided by then are infra, and a warning names the
     slowest items. `strict`: raise VerificationError instead of the `infra` verdict on a prompt that cannot be verified.
@@ -228,7 +228,7 @@ def _begin(pool: workers.Pool, prompt: dict, text: str | None, strict: bool, dea
         what = "the completion is null" if text is None else f"the completion is a {type(text).__name__}, no text"
         return _Row(prompt, None, ("unparsable", "input", what))
     try:
-        module = module_of(prompt["domain"])
+        module, prompt = module_of(prompt["domain"]), _typed(prompt)
         extracted, decision, job = module.start(prompt, text)
     except VerificationError as error:
         if strict:
@@ -242,6 +242,19 @@ def _begin(pool: workers.Pool, prompt: dict, text: str | None, strict: bool, dea
         return _Row(prompt, extracted, None)
     future, mine = _ask(pool, module.__name__, job)
     return _Row(prompt, extracted, None, future, mine, len(text))
+
+
+def _typed(prompt: dict) -> dict:
+    """The row with `gold` as text and `meta` as JSON text, as the domains read them; an object is welcome as `meta`."""
+    gold, meta = prompt.get("gold"), prompt.get("meta")
+    if gold is not None and not isinstance(gold, str):
+        raise VerificationError(f"prompt {prompt.get('id')}: gold is a {type(gold).__name__}: give the answer as text")
+    if isinstance(meta, dict):
+        return prompt | {"meta": json.dumps(meta)}
+    if meta is not None and not isinstance(meta, str):
+        what = type(meta).__name__
+        raise VerificationError(f"prompt {prompt.get('id')}: meta is a {what}: give an object, or the JSON text of one")
+    return prompt
 
 
 def _ask(pool: workers.Pool, module: str, job: dict) -> tuple[Future, bool]:
@@ -352,7 +365,7 @@ def gold_problems(rows: list[dict], processes: int | None = None) -> list[str | 
             continue
         module = module_of(row["domain"])
         try:
-            out[i], job = module.gold_problem(row)
+            out[i], job = module.gold_problem(_typed(row))
         except VerificationError as error:
             out[i], job = str(error), None
         except Exception as error:  # odd golds are rejected, they do not stop a batch

@@ -227,3 +227,13 @@ def test_a_stream_waits_for_futures_among_its_rows_and_keeps_the_order():
     effort = Effort()
     out = list(verify_stream([never, (row, "<answer>2</answer>")], budget=0.2, effort=effort))
     assert [v.status for v in out] == ["infra", "ok"] and effort.unreached == 1 and "budget" in out[0].detail
+
+
+def test_a_row_of_odd_types_says_which_and_an_object_is_welcome_as_meta():
+    meta = {"options": {"A": "one", "B": "two"}}
+    row = {"id": "p7", "domain": "choice", "text": "", "gold": "B"}
+    assert verify(row | {"meta": meta}, "<answer>B</answer>").ok
+    for change, named in [({"gold": 5}, "gold is a int"), ({"gold": ["B"]}, "gold is a list"), ({"meta": [1]}, "meta is a list")]:
+        (verdict,) = verify_all([row | {"meta": meta} | change], ["<answer>B</answer>"])
+        assert verdict.status == "infra" and named in verdict.detail and "p7" in verdict.detail
+        assert named in gold_problems([row | {"meta": meta} | change])[0]

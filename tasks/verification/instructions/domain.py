@@ -155,7 +155,7 @@ def _asked(prompt: dict) -> tuple[list[str], list[dict], bool]:
     where = f"prompt {prompt.get('id')} of domain 'instructions'"
     try:
         meta = json.loads(prompt.get("meta") or "{}")
-    except json.JSONDecodeError as error:
+    except (ValueError, TypeError) as error:
         raise VerificationError(f"{where}: meta is no JSON: {error}") from error
     ids, kwargs = (meta.get("instruction_ids"), meta.get("kwargs")) if isinstance(meta, dict) else (None, None)
     if not (isinstance(ids, list) and ids and isinstance(kwargs, list) and len(ids) == len(kwargs)):

@@ -143,6 +143,12 @@ def test_memory_does_not_grow_with_the_input():
         r1.stdin.close()
 
 
+def test_a_full_disk_is_said_and_not_a_traceback():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(COMMAND, input=jsonl(GOOD).encode(), stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert done.returncode == 3 and b"No space left on device" in done.stderr and b"Traceback" not in done.stderr
+
+
 @pytest.fixture()
 def judge():
     with Server() as server:

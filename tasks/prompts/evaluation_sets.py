@@ -68,11 +68,12 @@ def _problems(rows: list[tuple[str, str, str, bool]], policy: Decontamination):
     from tasks.curation.contamination_keys import letter_keys
 
     texts = pa.array([text for _, _, text, _ in rows], pa.large_string())
-    equal_only = np.array([alone for _, _, _, alone in rows], bool)
+    compared = np.array([not alone for _, _, _, alone in rows], bool)
     grams = {}
     for n in _lengths(policy):
-        offsets, hashes = gram_sets(texts, n)
-        sizes = np.diff(offsets)
-        kept = np.repeat(~equal_only, sizes)
-        grams[n] = np.append(0, np.cumsum(np.where(equal_only, 0, sizes))).astype(np.int64), hashes[kept]
+        sizes, hashes = np.zeros(len(rows), np.int64), np.zeros(0, np.uint64)
+        if compared.any():
+            offsets, hashes = gram_sets(texts.filter(pa.array(compared)), n)
+            sizes[compared] = np.diff(offsets)
+        grams[n] = np.append(0, np.cumsum(sizes)), hashes
     return Benchmarks(tuple(r[0] for r in rows), tuple(r[1] for r in rows), letter_keys(texts), grams)

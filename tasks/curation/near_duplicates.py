@@ -81,7 +81,7 @@ class _Groups(NamedTuple):
     members: np.ndarray  # int64, rows by group, then preference
     rows: np.ndarray  # int64[groups + 1], into members
     nodes: np.ndarray  # int64[groups + 1], into node_rows
-    node_rows: np.ndarray  # int64, rows that stand for a text with candidates, by group, then row
+    node_rows: np.ndarray  # int64, rows that stand for a text with candidates, by group, then size
     offsets: np.ndarray  # int64[nodes + 1], into the shingles
 
 
@@ -170,7 +170,7 @@ def _group(roots: np.ndarray, columns: dict, heads: np.ndarray) -> tuple[_Groups
     members = np.flatnonzero(np.bincount(roots, minlength=len(roots))[roots] > 1)
     members = members[np.lexsort((columns["preference"][members], roots[members]))]
     names, starts = np.unique(roots[members], return_index=True)
-    order = np.lexsort((heads, roots[heads]))
+    order = np.lexsort((heads, columns["shingles"][heads], roots[heads]))
     node_rows = heads[order].astype(np.int64)
     nodes = np.append(np.searchsorted(roots[node_rows], names), len(node_rows))
     offsets = np.append(0, np.cumsum(columns["shingles"][node_rows], dtype=np.int64))

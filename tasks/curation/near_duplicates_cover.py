@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """Per distinct text with candidates, ordered by group."""
+    """Per distinct text with candidates, ordered by group, then by number of shingles."""
 
     offsets: np.ndarray  # int64[nodes + 1], into the shingles
     bands: np.ndarray  # uint64[nodes, bands]
@@ -140,7 +140,7 @@ def _join(nodes, hashes, base, a, b, within, across):
 
 @njit(nogil=True, cache=True)
 def _connect_bucket(nodes, hashes, base, start, members, band, index, within, across):
-    """Connect the near ones among `members`, which are equal in `band`."""
+    """Connect the near ones among `members`, which are equal in `band` and ordered by size."""
     pivot = members[0]
     apart = len(members)
     for x in range(1, len(members)):  # one text against all: enough where they are all alike
@@ -160,7 +160,7 @@ def _connect_bucket(nodes, hashes, base, start, members, band, index, within, ac
             if not _share(nodes.bands, members[x], members[y], band):
                 _join(nodes, hashes, base, members[x], members[y], within, across)
         if indexed:
-            insert(index, members[x] - start, x)
+            insert(index, members[x] - start, x, True)
     if indexed:
         for x in range(1, len(members)):
             clear(index, members[x] - start)
@@ -265,7 +265,7 @@ def _keep(row, start, rows, nodes, index, places, kept):
     nodes.last[root] = node
     if len(index.found):
         place = places[0]
-        insert(index, node - start, place)
+        insert(index, node - start, place, False)
         places[1 + node - start] = place
         places[len(places) // 2 + 1 + place] = node
         places[0] += 1

@@ -2,8 +2,9 @@
 
 Prefix filter (Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007): with all shingles in one order, two
 sets A, B of Jaccard >= t share at least ceil(t max(|A|, |B|)) elements, so the first |A| - ceil(t |A|) + 1 of A and
-the first |B| - ceil(t |B|) + 1 of B have one in common. With the rarest shingles first, thousands of dissimilar texts
-around one template share none of these, though they may share a MinHash band.
+the first |B| - ceil(t |B|) + 1 of B have one in common. Of the smaller set A already the first
+|A| - ceil(2t / (1 + t) |A|) + 1 will do (Xiao et al. 2008). With the rarest shingles first, thousands of dissimilar
+texts around one template share none of these, though they may share a MinHash band.
 """
 
 import math
@@ -17,6 +18,7 @@ class Index(NamedTuple):
     """Postings of shingles; `found` holds the answer of the last probe and is empty where there is no index."""
 
     offsets: np.ndarray  # int64[texts + 1], into `shingles`
+    inner: np.ndarray  # int64[texts], end of the shorter prefix
     shingles: np.ndarray  # int32, numbers of the shingles in a text's prefix that another prefix has too
     begin: np.ndarray  # int64[numbers + 1], into `postings`
     filled: np.ndarray  # int32[numbers]
@@ -29,7 +31,7 @@ class Index(NamedTuple):
 def nothing():
     """No index: every pair is looked at."""
     none, small, large = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64)
-    return Index(large, none, large, small, none, large, large)
+    return Index(large, large, none, large, small, none, large, large)
 
 
 @njit(nogil=True, cache=True)
@@ -81,26 +83,31 @@ def build(offsets, hashes, threshold):
             begin[count + 1] = begin[count] + (j - i)
             count += 1
         i = j
-    shared = np.zeros(len(ends), np.int64)
+    shared, inner = np.zeros(len(ends), np.int64), np.zeros(len(ends) - 1, np.int64)
     shingles = np.empty(begin[count], np.int32)
     used = 0
     for text in range(len(ends) - 1):
+        size = offsets[text + 1] - offsets[text]
+        short = ends[text] + size - math.ceil(2 * threshold / (1 + threshold) * size - 1e-6) + 1
         for i in range(ends[text], ends[text + 1]):
+            if i < short:
+                inner[text] = used + (numbers[i] >= 0)
             if numbers[i] >= 0:
                 shingles[used] = numbers[i]
                 used += 1
+        inner[text] = max(inner[text], shared[text])
         shared[text + 1] = used
     texts = len(offsets) - 1
     return Index(
-        shared, shingles, begin[: count + 1].copy(), np.zeros(count, np.int32), np.empty(used, np.int32),
+        shared, inner, shingles, begin[: count + 1].copy(), np.zeros(count, np.int32), np.empty(used, np.int32),
         np.empty(texts, np.int64), np.zeros(texts + 1, np.int64),
     )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
-def insert(index, text, value):
-    """Let `value` (below the number of texts) be found by the shingles of `text`."""
-    for i in range(index.offsets[text], index.offsets[text + 1]):
+def insert(index, text, value, ascending):
+    """Let `value` (below the number of texts) be found by the shingles of `text`; fewer do where texts come by size."""
+    for i in range(index.offsets[text], index.inner[text] if ascending else index.offsets[text + 1]):
         shingle = index.shingles[i]
         index.postings[index.begin[shingle] + index.filled[shingle]] = value
         index.filled[shingle] += 1

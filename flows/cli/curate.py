@@ -1,4 +1,4 @@
-"""`r1 curate`: candidates from any files to a training set, with a reason for every row; `--why ID` tells one row's story."""
+"""`r1 curate`: candidates of any files to a training set, a reason for every row; `--why ID` tells a row's story."""
 
 import os
 import re
@@ -23,33 +23,39 @@ def curate(
         list[str] | None,
         typer.Argument(metavar="INPUT", help="Parquet or JSON lines: files, folders, globs.", show_default=False),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the result; replaced as a whole.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result; replaced as a whole.", show_default=False)
+    ] = None,
     policy: Annotated[
         str | None, typer.Option(help="A name in recipes/selection, or a YAML file.", show_default=False)
     ] = None,
-    columns: Annotated[
-        str, typer.Option(help="Where columns have other names: text=completion,prompt_id=pid")
-    ] = "",
+    columns: Annotated[str, typer.Option(help="Where columns have other names: text=completion,prompt_id=pid")] = "",
     against: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE[:COLUMN]", help="An evaluation set beyond those of the policy.", show_default=False),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="By default one for each core.")] = None,
     memory: Annotated[str, typer.Option(help="Of all processes together.")] = "4G",
-    max_bad_share: Annotated[float, typer.Option(min=0, max=1, help="Malformed rows among all that are put up with.")] = 0.001,
+    max_bad_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Malformed rows among all that are put up with.")
+    ] = 0.001,
     sha256: Annotated[
         Path | None, typer.Option(help="List of checksums of the inputs, as sha256sum prints it.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For choices at random among equals.")] = 0,
     work: Annotated[
-        Path | None, typer.Option(help="Folder for what a killed run goes on from; by default beside DIR.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for what a killed run goes on from; by default beside DIR.", show_default=False),
     ] = None,
-    keep_work: Annotated[bool, typer.Option("--keep-work", help="Leave it there: another threshold is then quick.")] = False,
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="Leave it there: another threshold is then quick.")
+    ] = False,
     why: Annotated[
-        str | None, typer.Option(metavar="ID", help="Tell the story of one row of the result in --out.", show_default=False)
+        str | None,
+        typer.Option(metavar="ID", help="Tell the story of one row of the result in --out.", show_default=False),
     ] = None,
 ) -> None:
-    """Filter, decontaminate, deduplicate and select candidates; every row that enters is kept or rejected with a reason.
+    """Filter, decontaminate, deduplicate and select candidates; each is kept or rejected with a reason.
 
     INPUT has columns id, prompt_id, prompt, text and may have verdict, language, domain, source, index, finish; others
     are carried through. DIR gets kept.parquet, decisions.parquet (every rule for every row), outcomes.parquet (the
@@ -71,7 +77,20 @@ def curate(
     if not inputs or policy is None:
         raise typer.BadParameter("give at least one file of candidates, and --policy", param_hint="INPUT")
     try:
-        run(inputs, out, policy, _mapping(columns), against or [], threads, _bytes(memory), max_bad_share, sha256, seed, work, keep_work)
+        run(
+            inputs,
+            out,
+            policy,
+            _mapping(columns),
+            against or [],
+            threads,
+            _bytes(memory),
+            max_bad_share,
+            sha256,
+            seed,
+            work,
+            keep_work,
+        )
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command goes on from the shards that are finished\n")
         raise typer.Exit(130) from None
@@ -104,7 +123,9 @@ def _mapping(given: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in given.split(",") if pair.strip()]
     for name, sign, column in pairs:
         if not (name.strip() and sign and column.strip()):
-            raise typer.BadParameter(f"{given!r} is no list such as text=completion,prompt_id=pid", param_hint="--columns")
+            raise typer.BadParameter(
+                f"{given!r} is no list such as text=completion,prompt_id=pid", param_hint="--columns"
+            )
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
@@ -175,10 +196,15 @@ def tell(out: Path, id: str) -> None:
     console.print(table)
     for title, key in (("Is a duplicate of", "duplicate_of"), ("Makes superfluous", "duplicates")):
         for other in found[key]:
-            console.print(f"{title} {other['id']} ({other['kind']}, {other['scope']}, Jaccard {other['jaccard']:.3f}): {_fate(other)}")
+            console.print(
+                f"{title} {other['id']} ({other['kind']}, {other['scope']}, Jaccard {other['jaccard']:.3f}): "
+                f"{_fate(other)}"
+            )
     siblings = found["siblings"]
     if siblings:
-        console.print(f"Other candidates of the prompt: {len(siblings)}, {sum(s['kept'] for s in siblings)} of them kept")
+        console.print(
+            f"Other candidates of the prompt: {len(siblings)}, {sum(s['kept'] for s in siblings)} of them kept"
+        )
     for other in siblings[:SHOWN]:
         console.print(f"  {other['id']}: {_fate(other)}")
     if len(siblings) > SHOWN:

@@ -1,7 +1,7 @@
 """Candidates to a training set: filters, decontamination, deduplication, selection, with a reason for every row.
 
-Texts are read in one pass shard by shard, by the kernel; tables without text hold everything else, and DuckDB decides on
-them. The result depends on the candidates and the policy alone: every table is in the order of ids.
+Texts are read in one pass shard by shard, by the kernel; tables without text hold everything else, and DuckDB
+decides on them. The result depends on the candidates and the policy alone: every table is in the order of ids.
 """
 
 import contextlib
@@ -53,8 +53,9 @@ def curate(
     """Curate files of candidates into `out` (kept, decisions, outcomes, near_duplicates, funnel, manifest).
 
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
-    that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which the run stops. work: folder for what a
-    killed run goes on from; beside `out` where none is given. progress(step, done, total). Raises CurationError.
+    that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which
+    the run stops. work: folder for what a killed run goes on from; beside `out` where none is given. picture: whether
+    the funnel is drawn. progress(step, done, total). Raises CurationError.
     """
     machine = Machine(workers, memory, shard_bytes)
     if benchmarks:
@@ -93,7 +94,9 @@ class _Session:
         self.files: list[Path] = []
         self.malformed: list[dict] = []
 
-    def read(self, sources: Sequence[Source], columns: Mapping[str, str], sums: Mapping[str, str], max_bad_share: float) -> None:
+    def read(
+        self, sources: Sequence[Source], columns: Mapping[str, str], sums: Mapping[str, str], max_bad_share: float
+    ) -> None:
         """Inputs to shards, shards to files of measures; stops where too many rows are malformed."""
         from tasks.curation.shards import malformed_rows, process_shard
 
@@ -127,8 +130,8 @@ class _Session:
             return
         first = "; ".join(_place(bad) for bad in self.malformed[:3])
         raise CurationError(
-            f"{len(self.malformed):,} of about {total:,} rows are malformed, more than a share of {max_bad_share:g}: {first}. "
-            "Mend the files, map the columns, or allow more with --max-bad-share"
+            f"{len(self.malformed):,} of about {total:,} rows are malformed, more than a share of {max_bad_share:g}: "
+            f"{first}. Mend the files, map the columns, or allow more with --max-bad-share"
         )
 
     def _scan(self):
@@ -150,16 +153,17 @@ class _Session:
         folder = self.place.work / "benchmarks" / sha
         with writing(folder):
             problems.save(folder)
-        return dataclasses.replace(
-            scan, decontamination=policy.decontamination, benchmarks=folder, benchmarks_sha=sha
-        )
+        return dataclasses.replace(scan, decontamination=policy.decontamination, benchmarks=folder, benchmarks_sha=sha)
 
     def collect(self, con) -> None:
         """Table `measured` of all candidates, in the order of their ids, which must differ."""
         import pyarrow as pa
 
         files = list(map(str, self.files))
-        con.register("shards", pa.table({"number": pa.array(range(len(files)), pa.int32()), "file": pa.array(files, pa.string())}))
+        con.register(
+            "shards",
+            pa.table({"number": pa.array(range(len(files)), pa.int32()), "file": pa.array(files, pa.string())}),
+        )
         self.progress("ordering ids", 0, 1)
         run_sql(con, "decisions", files=files)
         con.execute("CREATE OR REPLACE VIEW passing AS SELECT row, passes FROM measured")
@@ -170,7 +174,9 @@ class _Session:
         ).fetchall()  # fmt: skip
         if twice:
             key, shard_a, position_a, line_a, shard_b, position_b, line_b = twice[0]
-            places = sorted([self.shards[shard_a].place(position_a, line_a), self.shards[shard_b].place(position_b, line_b)])
+            places = sorted(
+                [self.shards[shard_a].place(position_a, line_a), self.shards[shard_b].place(position_b, line_b)]
+            )
             raise CurationError(
                 f"id {key!r} stands twice, in {places[0]} and {places[1]}, and {len(twice) - 1:,} other ids do so too: "
                 "ids must differ; map another column with --columns id=COLUMN, or leave a file out"
@@ -203,7 +209,7 @@ class _Session:
         texts = Texts(self.shards, places["shard"], places["position"], self.machine.workers)
         folder = self.place.work / "tables" / "shingles"
         folder.mkdir()
-        progress = lambda n, of: self.progress("comparing texts", n, of)  # noqa: E731
+        progress = lambda n, of: self.progress("comparing texts", n, of)
         deduplicate(con, self.policy.deduplication, texts, folder, progress)
         self._passed(con, "deduplication")
 
@@ -228,7 +234,9 @@ class _Session:
         from tasks.curation import export
 
         counts, total = Counts(), sum(s.rows for s in self.shards)
-        export.write_decisions(con, steps, self.malformed, folder, counts, lambda n: self.progress("writing decisions", n, total))
+        export.write_decisions(
+            con, steps, self.malformed, folder, counts, lambda n: self.progress("writing decisions", n, total)
+        )
         export.write_near_duplicates(con, folder)
         funnel, kept = counts.funnel(steps), export.kept_rows(con)
         if funnel.kept != len(kept["row"]):
@@ -241,19 +249,25 @@ class _Session:
 
         runs = self.place.work / "runs"
         shutil.rmtree(runs, ignore_errors=True)
-        progress = lambda n, of: self.progress("writing kept rows", n, of)  # noqa: E731
+        progress = lambda n, of: self.progress("writing kept rows", n, of)
         export.write_kept(kept, self.shards, self.schema, runs, folder, self.run, progress)
         shutil.rmtree(runs)
 
     def seal(self, folder: Path) -> None:
         from tasks.provenance.artifacts import write_manifest
 
-        inputs = sorted(({"file": s.name, "sha256": s.sha256} for s in self.sources), key=lambda s: (s["file"], s["sha256"]))
-        write_manifest(folder, kind=KIND, policy=json.loads(self.policy.model_dump_json()), seed=self.seed, inputs=inputs)
+        inputs = sorted(
+            ({"file": s.name, "sha256": s.sha256} for s in self.sources), key=lambda s: (s["file"], s["sha256"])
+        )
+        write_manifest(
+            folder, kind=KIND, policy=json.loads(self.policy.model_dump_json()), seed=self.seed, inputs=inputs
+        )
 
 
 def _place(bad: dict) -> str:
-    return (f"{bad['origin']}:{bad['line']}" if "line" in bad else f"{bad['origin']} row {bad['row']}") + f": {bad['reason']}"
+    return (
+        f"{bad['origin']}:{bad['line']}" if "line" in bad else f"{bad['origin']} row {bad['row']}"
+    ) + f": {bad['reason']}"
 
 
 def spec(deduplication: Deduplication):

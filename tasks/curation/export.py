@@ -76,9 +76,15 @@ def write_decisions(
     """decisions.parquet and outcomes.parquet: all rules of all `steps` for every candidate, then the malformed rows."""
     total = con.execute("SELECT count(*) FROM measured").fetchall()[0][0]
     encoded = pa.schema(
-        [f.with_type(pa.dictionary(pa.int32(), f.type)) if f.name in ("row_id", "stage", "rule") else f for f in DECISION]
+        [
+            f.with_type(pa.dictionary(pa.int32(), f.type)) if f.name in ("row_id", "stage", "rule") else f
+            for f in DECISION
+        ]
     )
-    with _Table(folder / "decisions.parquet", encoded) as decisions, _Table(folder / "outcomes.parquet", OUTCOME) as outcomes:
+    with (
+        _Table(folder / "decisions.parquet", encoded) as decisions,
+        _Table(folder / "outcomes.parquet", OUTCOME) as outcomes,
+    ):
         for start in range(0, total, RANGE):
             found = con.sql(_side_by_side(steps), params=[start, start + RANGE]).to_arrow_table().combine_chunks()
             for first in range(0, len(found), GROUP):
@@ -99,8 +105,13 @@ def write_decisions(
 def _side_by_side(steps: Sequence[str]) -> str:
     """Decisions of a range of rows, a column of lists for each step; the names are ours."""
     lists = "".join(f", {step}.decisions AS {step}" for step in steps)
-    joins = "".join(f" LEFT JOIN {step} ON {step}.row = m.row AND {step}.row >= $1 AND {step}.row < $2" for step in steps)
-    return f"SELECT m.id, m.prompt_id, m.passes{lists} FROM measured m{joins} WHERE m.row >= $1 AND m.row < $2 ORDER BY m.row"
+    joins = "".join(
+        f" LEFT JOIN {step} ON {step}.row = m.row AND {step}.row >= $1 AND {step}.row < $2" for step in steps
+    )
+    return (
+        f"SELECT m.id, m.prompt_id, m.passes{lists} FROM measured m{joins} "
+        "WHERE m.row >= $1 AND m.row < $2 ORDER BY m.row"
+    )
 
 
 def _malformed(bad: dict) -> dict:
@@ -163,7 +174,9 @@ def _length(step: str, column: pa.Array) -> int:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1 else column.chunk(0)
+    return (
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1 else column.chunk(0)
+    )
 
 
 def write_near_duplicates(con, folder: Path) -> int:
@@ -174,8 +187,9 @@ def write_near_duplicates(con, folder: Path) -> int:
             return 0
         found = con.sql(
             "SELECT m.id, k.id AS kept_id, d.jaccard::DOUBLE AS jaccard, d.scope, d.kind FROM duplicates d "
-            "JOIN measured m ON m.row = d.row JOIN measured k ON k.row = d.kept_row ORDER BY d.row, d.kept_row, d.scope, d.kind"
-        ).to_arrow_table()  # fmt: skip
+            "JOIN measured m ON m.row = d.row JOIN measured k ON k.row = d.kept_row "
+            "ORDER BY d.row, d.kept_row, d.scope, d.kind"
+        ).to_arrow_table()
         for first in range(0, len(found), 8 * GROUP):
             table.group(found.slice(first, 8 * GROUP).cast(NEAR))
         return len(found)
@@ -191,7 +205,9 @@ class Kept:
 
 def kept_rows(con) -> dict[str, np.ndarray]:
     """shard, position, row, bytes of the rows that pass, in the order of shards."""
-    return con.sql("SELECT shard, position, row, bytes FROM measured WHERE passes ORDER BY shard, position").fetchnumpy()
+    return con.sql(
+        "SELECT shard, position, row, bytes FROM measured WHERE passes ORDER BY shard, position"
+    ).fetchnumpy()
 
 
 def write_kept(
@@ -237,7 +253,7 @@ def _layout(rows: np.ndarray, sizes: np.ndarray) -> tuple[list, list]:
 
 
 def gather(shard: Shard, kept: Kept, schema: pa.Schema, edges: np.ndarray, path: Path) -> list[Path]:
-    """Files of the kept rows of a shard, sorted by row, a record batch for each bucket of [edges[i], edges[i+1]) rows."""
+    """Files of the kept rows of a shard, sorted by row, a batch for each bucket: rows [edges[i], edges[i+1])."""
     made, held, size = [], [], 0
     for start, batch in batches(shard, None, kept.positions):
         a, b = np.searchsorted(kept.positions, [start, start + batch.num_rows])
@@ -254,19 +270,27 @@ def gather(shard: Shard, kept: Kept, schema: pa.Schema, edges: np.ndarray, path:
 
 def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """The columns of kept.parquet; what this file lacks is null."""
-    columns = [batch[f.name].cast(f.type) if f.name in batch.schema.names else pa.nulls(len(batch), f.type) for f in schema]
+    columns = [
+        batch[f.name].cast(f.type) if f.name in batch.schema.names else pa.nulls(len(batch), f.type) for f in schema
+    ]
     return pa.table(columns, schema=schema)
 
 
 def _run(held: list[tuple[pa.Table, np.ndarray]], edges: np.ndarray, path: Path) -> Path:
     rows = np.concatenate([r for _, r in held])
     order = np.argsort(rows)
-    table = pa.concat_tables([t for t, _ in held]).take(pa.array(order)).append_column("row", pa.array(rows[order], pa.int32()))
+    table = (
+        pa.concat_tables([t for t, _ in held])
+        .take(pa.array(order))
+        .append_column("row", pa.array(rows[order], pa.int32()))
+    )
     cuts = np.searchsorted(rows[order], edges)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with writing(path), pa.ipc.new_file(str(path), table.schema, options=options) as writer:
         for a, b in zip(cuts, cuts[1:]):
-            writer.write_batch(table.slice(a, b - a).combine_chunks().to_batches()[0] if b > a else _empty(table.schema))
+            writer.write_batch(
+                table.slice(a, b - a).combine_chunks().to_batches()[0] if b > a else _empty(table.schema)
+            )
     return path
 
 
@@ -291,5 +315,3 @@ def _buckets(files: Sequence[Path], count: int) -> Iterator[pa.Table]:
             bucket = following.result()
             following = ahead.submit(read, number + 1) if number + 1 < count else None
             yield bucket
-
-

@@ -48,7 +48,9 @@ class Funnel:
         return self.entered - self.kept
 
     def as_json(self) -> dict:
-        steps = [{"step": s.step, "in": s.entered, "kept": s.kept, "rules": [asdict(r) for r in s.rules]} for s in self.steps]
+        steps = [
+            {"step": s.step, "in": s.entered, "kept": s.kept, "rules": [asdict(r) for r in s.rules]} for s in self.steps
+        ]
         return {"in": self.entered, "kept": self.kept, "rejected": self.rejected, "steps": steps}
 
     def write(self, folder: Path, picture: bool = True) -> None:
@@ -121,7 +123,9 @@ class Counts:
         left -= self.bad
         for name in steps:
             rules = tuple(
-                Rule(rule, int(self.rejected[i]), int(self.failed[i])) for i, (step, rule) in enumerate(self.rules) if step == name
+                Rule(rule, int(self.rejected[i]), int(self.failed[i]))
+                for i, (step, rule) in enumerate(self.rules)
+                if step == name
             )
             kept = left - sum(rule.rejected for rule in rules)
             made.append(Step(name, left, kept, rules))

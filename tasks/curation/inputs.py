@@ -56,7 +56,7 @@ class Shard:
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """Files of the given files, folders (searched to the bottom) and globs, each once; a path that exists is no glob."""
+    """The given files, those in given folders and those of globs, each once; a path that exists is no glob."""
     found: dict[str, Source] = {}
     for given in map(str, inputs):
         path = Path(given)
@@ -133,12 +133,15 @@ def different(sources: Sequence[Source]) -> None:
         seen[source.sha256] = source
 
 
-def shards_of(source: Source, path: Path, digest: str, columns: Mapping[str, str], lines: bool, size: int) -> list[Shard]:
+def shards_of(
+    source: Source, path: Path, digest: str, columns: Mapping[str, str], lines: bool, size: int
+) -> list[Shard]:
     """The shards of a Parquet file: runs of row groups of about `size` uncompressed bytes."""
     file = opened(path)
     here, extra = _columns(source.path, file.schema_arrow, columns)
     extra = tuple(name for name in extra if not (lines and name == LINE))
-    common = dict(columns=here, extra=extra, lines=lines, path=str(path), origin=source.path, name=source.name, sha256=digest)
+    common = {"path": str(path), "origin": source.path, "name": source.name, "sha256": digest}
+    common |= {"columns": here, "extra": extra, "lines": lines}
     shards, start, first, rows, weight = [], 0, 0, 0, 0
     for group in range(file.num_row_groups):
         meta = file.metadata.row_group(group)
@@ -188,7 +191,8 @@ def _columns(path: str, schema: pa.Schema, columns: Mapping[str, str]) -> tuple[
     extra = tuple(name for name in schema.names if name not in used)
     if clash := sorted(set(extra) & {name for name, _ in here}):
         raise CurationError(
-            f"{path}: column {clash[0]!r} is not what --columns takes for {clash[0]} and would be overwritten; rename it"
+            f"{path}: column {clash[0]!r} is not what --columns takes for {clash[0]} and would be overwritten: "
+            "rename it"
         )
     if twice := [name for name in extra if schema.names.count(name) > 1]:
         raise CurationError(f"{path}: column {twice[0]!r} stands {schema.names.count(twice[0])} times")
@@ -273,7 +277,9 @@ def register(
             shards += shards_of(source, Path(source.path), source.sha256, columns, False, size)
             continue
         facts = json.loads((made[source.path] / "facts.json").read_text())
-        malformed += [{"sha256": source.sha256, "origin": source.path, "name": source.name, **bad} for bad in facts["bad"]]
+        malformed += [
+            {"sha256": source.sha256, "origin": source.path, "name": source.name, **bad} for bad in facts["bad"]
+        ]
         for part, digest in facts["parts"].items():
             shards += shards_of(source, made[source.path] / part, digest, {}, True, size)
     return shards, malformed

@@ -122,8 +122,8 @@ class _Reader:
         if kind is not known:
             if {kind, known} != {int, float}:
                 raise CurationError(
-                    f"{self.path}: column {theirs!r} is {KIND[known]} in line {line} and {KIND[kind]} in line {number}: "
-                    "make them agree"
+                    f"{self.path}: column {theirs!r} is {KIND[known]} in line {line} and {KIND[kind]} in line "
+                    f"{number}: make them agree"
                 )
             self.kinds[name] = (float, line)
         return value
@@ -134,7 +134,5 @@ class _Reader:
         fields = [(name, types[self.kinds[name][0]]) for name in names if name in self.kinds]
         present = {name for row in rows for name in row}
         required = [(name, pa.string()) for name in REQUIRED if name not in self.kinds]
-        schema = pa.schema(
-            [(LINE, pa.int64()), *required, *(f for f in fields if f[0] in present or f[0] in OPTIONAL)]
-        )
+        schema = pa.schema([(LINE, pa.int64()), *required, *(f for f in fields if f[0] in present or f[0] in OPTIONAL)])
         return pa.Table.from_pylist(rows, schema=schema)

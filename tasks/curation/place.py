@@ -1,4 +1,4 @@
-"""Where a run works and publishes: one run for a folder at a time, all of the result or none, a full disk said plainly."""
+"""Where a run works and publishes: one run for a folder at a time, all of the result or none, a full disk named."""
 
 import contextlib
 import errno
@@ -14,7 +14,13 @@ from tasks.curation.policy import CurationError
 
 KIND = "curation"  # of an artifact, in its manifest
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "errno 28", "max_temp_directory_size")
+_FULL_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "errno 28",
+    "max_temp_directory_size",
+)
 
 
 class Place:
@@ -55,7 +61,9 @@ class Place:
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
                 handle.close()
-                raise CurationError(f"{what} is being written by {holder}: wait for it, stop it, or take another folder") from None
+                raise CurationError(
+                    f"{what} is being written by {holder}: wait for it, stop it, or take another folder"
+                ) from None
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(path).st_ino == os.fstat(handle.fileno()).st_ino:
                     break

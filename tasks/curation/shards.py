@@ -44,7 +44,11 @@ class Scan:
 
     def key(self, shard: Shard) -> str:
         """Name of the file: another content, column or measure, another name."""
-        against = [self.decontamination.model_dump_json(exclude={"against"}), self.benchmarks_sha] if self.benchmarks else None
+        against = (
+            [self.decontamination.model_dump_json(exclude={"against"}), self.benchmarks_sha]
+            if self.benchmarks
+            else None
+        )
         what = [dataclasses.asdict(self.spec), self.openings, self.named, against, _code()]
         here = [shard.sha256, shard.groups, shard.columns, shard.lines, what]
         return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:32]
@@ -231,7 +235,9 @@ def _openings(text: pa.Array, closings: pa.Array, openings: Sequence[str]) -> pa
             find = data.rfind if closed == 1 else data.find
             start = find(b"</think>", start, stop) + len(b"</think>")
         head = data[start : min(stop, start + OPENING)].decode(errors="ignore").lstrip().casefold()
-        found.append(next(o for o, f in zip(openings, folded) if head.startswith(f)) if head.startswith(folded) else None)
+        found.append(
+            next(o for o, f in zip(openings, folded) if head.startswith(f)) if head.startswith(folded) else None
+        )
     return pa.array(found, pa.string())
 
 

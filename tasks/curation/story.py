@@ -31,7 +31,10 @@ def story(folder: Path, id: str) -> dict:
     found = outcome[0]
     rows = _where(folder / "kept.parquet", "id", id) if found["kept"] else []
     return found | {
-        "decisions": [{k: v for k, v in d.items() if k != "row_id"} for d in _where(folder / "decisions.parquet", DECISION.names[0], id)],
+        "decisions": [
+            {k: v for k, v in d.items() if k != "row_id"}
+            for d in _where(folder / "decisions.parquet", DECISION.names[0], id)
+        ],
         "row": rows[0] if rows else None,
         "duplicate_of": _others(folder, "id", "kept_id", id),
         "duplicates": _others(folder, "kept_id", "id", id),

@@ -13,7 +13,8 @@ curated = functools.partial(curate, picture=False)  # drawing takes most of a sm
 WORDS = "the sum of both sides is even so we divide by two and find that every root must be real".split()
 POLICY = Policy(
     filters=Filters(
-        min_language_share=0.9, max_paragraph_chars=2000, max_code_fences=0, well_formed=True, complete=True, min_tokens=5,
+        min_language_share=0.9, max_paragraph_chars=2000, max_code_fences=0, well_formed=True, complete=True,
+        min_tokens=5,
         max_tokens=5000, max_repeated_ngrams=0.9, max_repeated_paragraphs=0.5, refused_openings=("I'm sorry",),
     ),
     deduplication=Deduplication(within_prompt=0.8, across_prompts=0.9),
@@ -34,7 +35,8 @@ def candidate(i: int, text: str | None = None, **others) -> dict:
     prompt = i // 4
     return {
         "id": f"c{(i * 7919) % 100_003:06}", "prompt_id": f"p{prompt}", "prompt": f"What is {prompt} + {prompt}?",
-        "text": response(prose(i)) if text is None else text, "verdict": "wrong" if i % 5 == 0 else "ok", "language": "en",
+        "text": response(prose(i)) if text is None else text, "verdict": "wrong" if i % 5 == 0 else "ok",
+        "language": "en",
         "domain": "maths", "source": "made", "index": i % 4, "finish": "stop",
     } | others  # fmt: skip
 

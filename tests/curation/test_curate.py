@@ -122,7 +122,10 @@ def test_the_same_bytes_however_the_candidates_are_cut_and_read(run, tmp_path, v
 
 
 def test_columns_by_other_names_and_numbers_as_ids(tmp_path):
-    given = [{("completion" if k == "text" else "pid" if k == "prompt_id" else k): v for k, v in r.items()} for r in candidates(24)]
+    given = [
+        {("completion" if k == "text" else "pid" if k == "prompt_id" else k): v for k, v in r.items()}
+        for r in candidates(24)
+    ]
     given = [row | {"id": i, "pid": i // 4} for i, row in enumerate(given)]
     path = write(tmp_path / "a.parquet", given)
     curated([path], POLICY, tmp_path / "out", columns={"text": "completion", "prompt_id": "pid"})
@@ -181,7 +184,10 @@ def test_nfc_and_nfd_twins_are_one_text_and_two_ids(tmp_path):
     ]  # fmt: skip
     policy = Policy(deduplication=Deduplication(), selection=Selection())
     curated([write(tmp_path / "a.parquet", given)], policy, tmp_path / "out")
-    assert {o["id"]: o["rule"] for o in rows(tmp_path / "out", "outcomes")} == {"e\u0301": "normal_duplicate", "\u00e9": None}
+    assert {o["id"]: o["rule"] for o in rows(tmp_path / "out", "outcomes")} == {
+        "e\u0301": "normal_duplicate",
+        "\u00e9": None,
+    }
 
 
 def test_a_selection_can_name_a_column_of_the_candidates(tmp_path):
@@ -190,7 +196,9 @@ def test_a_selection_can_name_a_column_of_the_candidates(tmp_path):
     path = write(tmp_path / "a.parquet", candidates(100))
     curated([path], policy, tmp_path / "out")
     assert {r["id"] for r in rows(tmp_path / "out", "kept")} == {r["id"] for r in candidates(100) if r["score"] >= 5}
-    wrong = policy.model_copy(update={"selection": Selection.model_validate({"bands": [{"column": "scroe", "at_least": 5}]})})
+    wrong = policy.model_copy(
+        update={"selection": Selection.model_validate({"bands": [{"column": "scroe", "at_least": 5}]})}
+    )
     with pytest.raises(CurationError, match="selection: .*'scroe'"):
         curated([path], wrong, tmp_path / "out")
 
@@ -204,7 +212,7 @@ def test_the_picture_has_the_same_bytes_and_shows_the_numbers(run, tmp_path):
 
 
 def test_an_evaluation_set_is_kept_out_of_prompts_and_of_texts(tmp_path):
-    problem = "A farmer has seventeen sheep and buys twenty three more at the market on Monday; how many sheep has the farmer now?"
+    problem = "A farmer has seventeen sheep and buys twenty three more at the market on Monday; how many has he now?"
     (tmp_path / "it's a set.jsonl").write_text(json.dumps({"id": 1, "question": problem}) + "\n")
     given = candidates(24)
     given[1]["prompt"] = problem.upper()

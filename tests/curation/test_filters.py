@@ -46,7 +46,8 @@ def test_each_rule_keeps_and_rejects(tmp_path, rule):
 @pytest.mark.parametrize(
     ("finish", "text", "keep"),
     [
-        ("stop", "<think>a", True), ("length", response("a"), False), (None, response("a"), True), (None, "<think>a", False),
+        ("stop", "<think>a", True), ("length", response("a"), False), (None, response("a"), True),
+        (None, "<think>a", False),
         ("eos", response("a"), True),
     ],
 )  # fmt: skip
@@ -56,7 +57,10 @@ def test_truncation_by_what_sampling_said_or_by_the_open_block(tmp_path, finish,
 
 @pytest.mark.parametrize(
     ("language", "text", "keep", "evidence"),
-    [("en", response("1 + 2"), True, "no words"), ("xx", response("a word"), False, "no script is known for language xx")],
+    [
+        ("en", response("1 + 2"), True, "no words"),
+        ("xx", response("a word"), False, "no script is known for language xx"),
+    ],
 )
 def test_language_without_words_or_without_a_known_script(tmp_path, language, text, keep, evidence):
     found = decided(tmp_path, Filters(min_language_share=0.9), text, language=language)["mixed_language"]
@@ -66,7 +70,14 @@ def test_language_without_words_or_without_a_known_script(tmp_path, language, te
 def test_values_with_quotes_and_sql_in_them_are_data(tmp_path):
     evil = "'); DROP TABLE measured; --"
     found = decided(
-        tmp_path, Filters(refused_openings=(evil,)), evil + " x", id=evil, prompt_id=evil, language=evil, source=evil, finish=evil
+        tmp_path,
+        Filters(refused_openings=(evil,)),
+        evil + " x",
+        id=evil,
+        prompt_id=evil,
+        language=evil,
+        source=evil,
+        finish=evil,
     )
     assert found["refusal"]["row_id"] == evil and found["refusal"]["evidence"] == f'opens with "{evil}"'
 
@@ -81,13 +92,17 @@ def test_every_rule_is_decided_for_a_row_that_failed_the_first(tmp_path):
 
 def test_policies_by_name_and_file_and_what_is_wrong_with_one(tmp_path):
     (tmp_path / "mine.yaml").write_text("filters: {min_tokens: 3}\n")
-    assert load_policy("mine", tmp_path) == load_policy(tmp_path / "mine.yaml", tmp_path) == Policy(filters=Filters(min_tokens=3))
+    assert (
+        load_policy("mine", tmp_path)
+        == load_policy(tmp_path / "mine.yaml", tmp_path)
+        == Policy(filters=Filters(min_tokens=3))
+    )
     wrong = {
         "filters: {min_token: 3}": r"filters\.min_token: unknown key; did you mean min_tokens\?",
         "filter: {}": r"filter: unknown key; did you mean filters\?",
         "filters: {min_tokens: many}": r"filters\.min_tokens: .*found 'many'",
         "deduplication: {across_prompts: 2}": r"deduplication\.across_prompts: .*found 2",
-        "decontamination: {against: [{name: a, path: b, colum: c}]}": r"against\.0\.colum: unknown key; .*allowed here: .*path",
+        "decontamination: {against: [{name: a, path: b, colum: c}]}": r"against\.0\.colum: unknown key; .*path",
         "filters: {": "no valid YAML",
     }
     for text, said in wrong.items():

@@ -94,7 +94,9 @@ def test_twins_in_nfc_and_nfd_differ_in_bytes_and_not_when_normalised(tmp_path):
 
 
 def test_a_finished_shard_is_not_measured_again_and_another_measure_is(tmp_path):
-    [shard], _ = register([checked_source(s, {}) for s in find_sources([write(tmp_path / "a.parquet", candidates(9))])], {}, tmp_path)
+    [shard], _ = register(
+        [checked_source(s, {}) for s in find_sources([write(tmp_path / "a.parquet", candidates(9))])], {}, tmp_path
+    )
     path = process_shard(shard, SCAN, tmp_path)
     made = path.stat().st_mtime_ns
     assert process_shard(shard, SCAN, tmp_path) == path and path.stat().st_mtime_ns == made
@@ -118,7 +120,9 @@ def test_texts_of_any_rows_come_back_with_their_rows(tmp_path):
     shards, _ = register([checked_source(s, {}) for s in find_sources(paths)], {}, tmp_path, 4000)
     where = [(number, p) for number, shard in enumerate(shards) for p in range(shard.rows)]
     order = np.random.default_rng(0).permutation(len(where))
-    texts = Texts(shards, np.array([where[i][0] for i in order], np.int32), np.array([where[i][1] for i in order], np.int32), 2)
+    texts = Texts(
+        shards, np.array([where[i][0] for i in order], np.int32), np.array([where[i][1] for i in order], np.int32), 2
+    )
     everything = [candidate(100 * n + i)["text"] for n in range(3) for i in range(30)]
     for rows in (np.arange(90), np.array([5, 17, 88]), np.array([], np.int64)):
         found = {int(r): t for some, array in texts(rows) for r, t in zip(some, array.to_pylist(), strict=True)}

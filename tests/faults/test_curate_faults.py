@@ -24,7 +24,8 @@ from pathlib import Path
 from tests.curation.made_candidates import POLICY, curated
 folder, workers = Path(sys.argv[1]), int(sys.argv[2])
 if __name__ == "__main__":
-    curated([folder / "in"], POLICY, folder / "out", workers=workers, keep_work=True, progress=lambda *a: print(*a, flush=True))
+    say = lambda *a: print(*a, flush=True)
+    curated([folder / "in"], POLICY, folder / "out", workers=workers, keep_work=True, progress=say)
 """
 
 
@@ -32,7 +33,9 @@ def start(folder: Path, workers: int = 1, **kwargs) -> subprocess.Popen:
     (folder / "run.py").write_text(RUN)
     command = [sys.executable, str(folder / "run.py"), str(folder), str(workers)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -45,7 +48,9 @@ def given(folder: Path, files: int = 6, count: int = 240) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("moment", "workers"), [("reading texts 80", 1), ("reading texts 80", 2), ("writing decisions", 1)])
+@pytest.mark.parametrize(
+    ("moment", "workers"), [("reading texts 80", 1), ("reading texts 80", 2), ("writing decisions", 1)]
+)
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, moment, workers):
     whole = given(tmp_path / "whole")
     curated([whole / "in"], POLICY, whole / "out")
@@ -108,11 +113,16 @@ def test_a_full_disk_names_path_and_bytes_and_then_there_is_room(tmp_path, tiny_
     small = write(tmp_path / "small.parquet", candidates(24))
     curated([small], POLICY, out, work=work)
     before = digests(out)
-    rows = [candidate(i, response(os.urandom(6000).hex() + " " + prose(i)), prompt_id=f"q{i}", verdict="ok") for i in range(1500)]
+    rows = [
+        candidate(i, response(os.urandom(6000).hex() + " " + prose(i)), prompt_id=f"q{i}", verdict="ok")
+        for i in range(1500)
+    ]
     filters = POLICY.filters.model_copy(update={"max_paragraph_chars": None})
     policy = POLICY.model_copy(update={"filters": filters})
     large = write(tmp_path / "large.parquet", rows)
-    with pytest.raises(CurationError, match=rf"{tiny_disk}.*: the disk is full after [\d,]+ bytes of it \([\d,]+ bytes are free"):
+    with pytest.raises(
+        CurationError, match=rf"{tiny_disk}.*: the disk is full after [\d,]+ bytes of it \([\d,]+ bytes are free"
+    ):
         curated([large], policy, out, work=work)
     assert digests(out) == before
     subprocess.run(["mount", "-o", "remount,size=200m", tiny_disk], check=True)

@@ -10,11 +10,12 @@ CREATE OR REPLACE MACRO letters(content) AS array_to_string(regexp_extract_all(l
 CREATE OR REPLACE MACRO grams(words, n) AS
     list_transform(range(1, len(words) - n + 2), lambda i: list_slice(words, i, i + n - 1));
 
+-- (words come from a subquery: inside a lambda, a macro's argument is computed again for every n-gram)
 CREATE OR REPLACE TABLE grams_a AS
-SELECT DISTINCT row, unnest(grams(tokens(text), $n)) AS gram FROM a;
+SELECT DISTINCT row, unnest(grams(words, $n)) AS gram FROM (SELECT row, tokens(text) AS words FROM a);
 
 CREATE OR REPLACE TABLE every_gram AS
-SELECT DISTINCT item, unnest(grams(tokens(text), $n)) AS gram FROM b;
+SELECT DISTINCT item, unnest(grams(words, $n)) AS gram FROM (SELECT item, tokens(text) AS words FROM b);
 
 -- n-grams in more than $max_document_frequency problems (null: no limit); equal problems count once
 CREATE OR REPLACE TABLE boilerplate AS
@@ -30,4 +31,5 @@ FROM grams_a JOIN grams_b USING (gram) JOIN of_item USING (item)
 GROUP BY row, item;
 
 CREATE OR REPLACE TABLE equal_texts AS
-SELECT row, item FROM a JOIN b ON letters(a.text) = letters(b.text) WHERE letters(a.text) <> '';
+WITH left_of AS (SELECT row, letters(text) AS kept FROM a), right_of AS (SELECT item, letters(text) AS kept FROM b)
+SELECT row, item FROM left_of JOIN right_of USING (kept) WHERE kept <> '';

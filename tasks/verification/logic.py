@@ -26,6 +26,7 @@ from tasks.verification.verdict import Decided, VerificationError
 NAME = "logic"
 LIBRARIES = ("reasoning_gym", "sympy")
 RUNS = "process"
+FIRST_SECONDS = 0.1  # of CPU time
 
 MAX_CHARS = 8000  # of an answer: lists of moves and large grids are long
 _ARITHMETIC = re.compile(r"[\d\s+\-*/().]*")

@@ -219,7 +219,8 @@ class Pool:
 
     Jobs are begun in the order of submission. One that has used up the CPU time of a try starts over in the next lane,
     behind those that wait there. Each lane but the first has as many workers of its own, which give way to the others
-    (`nice`). So a few that hang hold up neither those submitted with them nor those that come later.
+    (`nice`). So a few that hang hold up neither those submitted with them nor those that come later. A domain whose
+    jobs usually take longer than the first try says so in FIRST_SECONDS.
     """
 
     def __init__(self, processes: int | None = None, limits: Limits = Limits()):
@@ -251,13 +252,16 @@ class Pool:
             return
         worker = self._worker(NICENESS if lane else 0)
         worker.began = time.monotonic()
+        limit = self.lanes[lane][1]
         try:
-            reply = worker.ask(module, job, self.lanes[lane][1])
+            limit = max(limit, getattr(importlib.import_module(module), "FIRST_SECONDS", 0.0))
+            reply = worker.ask(module, job, min(limit, self.limits.cpu_seconds))
         except Exception as error:  # ours; the batch goes on
             reply = {"error": f"{type(error).__name__}: {error}"[:300]}
         seconds += time.monotonic() - worker.began
-        if reply.pop("spent", False) and lane + 1 < len(self.lanes) and not self.closed:
-            self._queue(lane + 1, future, module, job, seconds)
+        longer = [i for i, (_, more) in enumerate(self.lanes) if more > limit]
+        if reply.pop("spent", False) and longer and not self.closed:
+            self._queue(longer[0], future, module, job, seconds)
         else:
             future.set_result(reply | {"seconds": seconds})
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.verification import quantities, quantities_units
+from tasks.verification import maths_units, quantities, quantities_units
 from tasks.verification.verdict import VerificationError
 
 PAIRS = [json.loads(line) for line in (Path(__file__).parent / "rules_adversarial" / "quantities.jsonl").open()]
@@ -118,3 +118,15 @@ def test_bad_rows_are_named(prompt, named):
 def test_a_gold_in_another_unit_is_converted_to_the_one_asked_for():
     prompt = row("36 km/h")
     assert status(prompt, "10") == "ok" and status(prompt, "36") == "wrong"
+
+
+def test_the_units_of_maths_answers_convert_as_those_of_quantities():
+    """Two tables, since they read differently (months, litres as a kind, currencies, no prefixes): never two values."""
+    base = {"length": "metre", "time": "second", "mass": "gram", "volume": "litre"}
+    compared = set()
+    for name, (kind, factor) in maths_units.UNITS.items():
+        if kind in base:
+            ratio = quantities_units.lookup(name).factor / quantities_units.lookup(base[kind]).factor
+            assert ratio == factor, name
+            compared.add(name)
+    assert len(compared) > 40

@@ -164,6 +164,17 @@ def test_a_job_that_needs_more_than_the_first_tries_is_decided_in_the_last():
     pool.close()
 
 
+def test_a_domain_may_give_its_jobs_a_longer_first_try(monkeypatch):
+    from tests.verification import unruly
+
+    monkeypatch.setattr(unruly, "FIRST_SECONDS", 0.3, raising=False)
+    pool = workers.Pool(1, workers.Limits(cpu_seconds=1.0, tries=(0.01, 0.05)))
+    reply = pool.submit(UNRULY, {"do": "niceness", "after": 0.1}).result()
+    assert int(reply["reply"][2]) == os.nice(0), "it was decided in the first lane"
+    assert decided(pool.submit(UNRULY, {"do": "burn"}).result())[2] == "stopped at 1 s of CPU time"
+    pool.close()
+
+
 def test_two_workers_work_at_the_same_time():
     pool = workers.Pool(2)
     nap = {"do": "sleep", "seconds": 1.0}

@@ -35,6 +35,7 @@ from tasks.verification.verdict import Decided, VerificationError
 NAME = "instructions"
 LIBRARIES = ("langdetect",)
 RUNS = "process"
+FIRST_SECONDS = 0.1  # of CPU time
 
 SHOWN = 1000  # characters of a response that a verdict keeps as what was judged
 

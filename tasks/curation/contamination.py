@@ -77,8 +77,9 @@ class Benchmarks:
         import pyarrow.parquet as pq
 
         folder.mkdir(parents=True, exist_ok=True)
+        lengths = {"lengths": json.dumps(sorted(self.grams))}  # also of those that no problem is long enough for
         for name, table in zip(("grams", "items"), self.tables()):
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+            pq.write_table(table.replace_schema_metadata(lengths), folder / f"{name}.parquet", compression="zstd")
 
     @classmethod
     def load(cls, folder: Path) -> "Benchmarks":
@@ -101,7 +102,7 @@ class Benchmarks:
                 )
         grams, items = tables
         found = {}
-        for n in grams["n"].unique().to_pylist():
+        for n in json.loads((grams.schema.metadata or {}).get(b"lengths", b"[]")):
             rows = grams.filter(pc.equal(grams["n"], n))
             sizes = np.bincount(rows["item"].to_numpy(), minlength=len(items))
             found[n] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), rows["hash"].to_numpy()
@@ -157,7 +158,8 @@ def prompt_decisions(prompts: pa.Array, problems: Benchmarks, policy: Decontamin
     checked once.
 
     prompt_exact: value 1 where the prompt equals a problem but for case, spacing and punctuation. prompt_ngram: value
-    is the share of the distinct n-grams of one problem that the prompt has. Both are kept below the threshold.
+    is the share of the distinct n-grams of one problem that the prompt has. Both are kept below the threshold; no overlap
+    is kept at any.
     """
     encoded = prompts.dictionary_encode()
     distinct = encoded.dictionary.cast(pa.large_string())
@@ -199,7 +201,7 @@ def _by_ngram(
     prompts: pa.Array, found: pa.RecordBatch, problems: Benchmarks, policy: Decontamination
 ) -> pa.StructArray:
     coverage = found["gram_coverage"].to_numpy()
-    keep = coverage < policy.prompt_coverage
+    keep = (coverage == 0) | (coverage < policy.prompt_coverage)
     evidence = [None] * len(keep)
     for at in np.flatnonzero(~keep):
         hits, item, start, end = (found[f"gram_{name}"][at].as_py() for name in ("hits", "item", "start", "end"))

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
+from tasks.curation.json_lines import convert
 from tasks.curation.policy import CurationError
 from tasks.provenance.artifacts import sha256
 
-REQUIRED = ("id", "prompt_id", "prompt", "text")
-OPTIONAL = ("verdict", "language", "domain", "source", "index", "finish")
-KEYS = ("id", "prompt_id")  # text or whole numbers; the same in all files of a run
 SUFFIXES = ("*.parquet", "*.jsonl", "*.ndjson", "*.jsonl.gz", "*.ndjson.gz")
-LINE = "_line"  # column of converted JSON lines: the line a row stood in
 SHARD_BYTES = 96 << 20  # of uncompressed columns; no result depends on it
 
 
@@ -263,12 +261,12 @@ def register(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Shard], list[dict]]:
     """Shards of checked sources, and the malformed lines of those that were JSON; `run` is a (parallel) map."""
-    from tasks.curation.json_lines import convert
-
     different(sources)
     lines = [s for s in sources if not s.path.endswith(".parquet")]
+    jobs = [[s.path for s in lines], [s.sha256 for s in lines]]
+    jobs += [[dict(columns)] * len(lines), [work / "converted"] * len(lines)]
     made = {}
-    for folder in run(convert, lines, [dict(columns)] * len(lines), [work / "converted"] * len(lines)):
+    for folder in run(convert, *jobs):
         made[lines[len(made)].path] = folder
         progress(len(made), len(lines))
     shards, malformed = [], []

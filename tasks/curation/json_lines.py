@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.curation.inputs import KEYS, LINE, OPTIONAL, REQUIRED, Source
+from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
 from tasks.curation.policy import CurationError
 from tasks.provenance.artifacts import ROW_GROUP, sha256
 
@@ -22,18 +22,18 @@ class BadLine(Exception):
     """A line that is no candidate; the message says why."""
 
 
-def convert(source: Source, columns: Mapping[str, str], folder: Path) -> Path:
+def convert(path: str, digest: str, columns: Mapping[str, str], folder: Path) -> Path:
     """Folder with part-*.parquet and facts.json ({"bad": […], "parts": {name: sha256}}) of a JSON lines file.
 
     Columns have their names here, LINE the line of a row. Objects and lists are carried as their JSON text.
     """
-    key = hashlib.sha256(json.dumps([source.sha256, sorted(columns.items()), 1]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 1]).encode()).hexdigest()[:24]
     done, making = folder / key, folder / f"{key}.new"
     if done.is_dir():
         return done
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
-    reader = _Reader(source.path, {theirs: name for name, theirs in columns.items()})
+    reader = _Reader(path, {theirs: name for name, theirs in columns.items()})
     parts = {}
     for number, table in enumerate(reader.tables()):
         name = f"part-{number:05}.parquet"

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.curation.inputs import LINE, OPTIONAL, REQUIRED, Shard, opened
+from tasks.curation.columns import LINE, OPTIONAL, REQUIRED
+from tasks.curation.inputs import Shard, opened
 from tasks.curation.kernel import Spec, measure
 from tasks.curation.place import writing
 from tasks.curation.policy import CurationError, Decontamination
@@ -28,7 +29,7 @@ BATCH_BYTES = 32 << 20  # of uncompressed columns decoded at a time
 BATCH_ROWS = 8192
 OPENING = 400  # bytes of a summary in which an opening is looked for
 WORDS = ("latin", "han", "kana", "hangul", "cyrillic", "greek", "arabic", "devanagari", "bengali")
-CODE = ("shards.py", "inputs.py", "kernel/*.py", "contamination*.py", "../responses.py")
+CODE = ("shards.py", "inputs.py", "columns.py", "kernel/*.py", "contamination*.py", "../responses.py")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Archives as folders: `mmlu.zip/data/test/*.csv` means files inside, `mmlu.zip` all of them, also for .tar and .tar.gz."""
+"""Archives (.zip, .tar, .tar.gz) as folders: `mmlu.zip/data/test/*.csv` means files inside, `mmlu.zip` all of them."""
 
 import functools
 import tarfile
@@ -29,7 +29,9 @@ def on_disk(path: Path) -> Path:
 def members(archive: Path) -> list[str]:
     """Names of the files inside, sorted; what macOS adds to archives is left out."""
     found = _open(archive, archive.stat().st_mtime_ns)
-    names = found.namelist() if isinstance(found, zipfile.ZipFile) else [m.name for m in found.getmembers() if m.isfile()]
+    names = (
+        found.namelist() if isinstance(found, zipfile.ZipFile) else [m.name for m in found.getmembers() if m.isfile()]
+    )
     hidden = lambda name: name.endswith("/") or any(p.startswith(".") or p == "__MACOSX" for p in Path(name).parts)
     return sorted(name for name in names if not hidden(name))
 

@@ -2,8 +2,8 @@
 
 Every row ends as kept or rejected. Rules, in the order they are applied: the row itself (`*_type`, `format_*`, `meta`,
 `options`, `gold_pattern`, `language`), `empty_text`, `prompt_tokens`, `gold` (missing, or its verifier cannot use it),
-what an evaluation set holds (`prompt_exact`, `prompt_ngram`), `duplicate`, `near_duplicate`. Of equal prompts the one in
-the final split stays, then the first: no training prompt equals a final one, or nearly so.
+what an evaluation set holds (`prompt_exact`, `prompt_ngram`), `duplicate`, `near_duplicate`. Of equal prompts the one
+in the final split stays, then the first: no training prompt equals a final one, or nearly so.
 
 Rows of procedural sources (families, gym tasks, Knights & Knaves …) share their template by design, and two different
 problems may differ in one sign: they are only held to equality after normalisation.
@@ -96,7 +96,9 @@ def build(
     decisions = [_decision(row) for row in rows if row.rejected is not None]
     if len(kept) + len(decisions) != len(rows):
         raise AssertionError(f"{len(rows)} rows in, {len(kept)} kept + {len(decisions)} rejected")
-    repeats = {r.source.name: dict(Counter(x.repeats for x in rows if x.source is r.source and x.repeats)) for r in readings}
+    repeats = {
+        r.source.name: dict(Counter(x.repeats for x in rows if x.source is r.source and x.repeats)) for r in readings
+    }
     return Bank(kept, decisions, _facts(readings, rows), {name: found for name, found in repeats.items() if found})
 
 
@@ -145,7 +147,9 @@ def _drop_near(rows: list[Row], near: Near) -> None:
         if found is not None:
             kept, jaccard, threshold = left[found[0]], *found[1:]
             row.repeats = kept.source.name
-            evidence = f"Jaccard {jaccard:.3f} with {kept.name}, which is kept{_other_gold(row, kept)}: {row.raw.text[:80]!r}…"
+            evidence = (
+                f"Jaccard {jaccard:.3f} with {kept.name}, which is kept{_other_gold(row, kept)}: {row.raw.text[:80]!r}…"
+            )
             row.rejected = "near_duplicate", jaccard, threshold, evidence
 
 
@@ -199,7 +203,8 @@ def _facts(readings: list[Reading], rows: list[Row]) -> dict[str, dict]:
         dropped = Counter(row.rejected[0] for row in mine if row.rejected is not None)
         if not kept:
             raise SourceError(
-                f"source {reading.source.name}: not one of its {len(mine)} rows became a prompt; rejected: {dict(dropped)}"
+                f"source {reading.source.name}: not one of its {len(mine)} rows became a prompt; "
+                f"rejected: {dict(dropped)}"
             )
         facts[reading.source.name] = {
             "rows": len(mine),

@@ -1,4 +1,4 @@
-"""Rows of files as raw rows: by the columns that params.yaml names, or by a published format (tasks/prompts/formats)."""
+"""Rows of files as raw rows: by the columns that params.yaml names, or by a format of tasks/prompts/formats."""
 
 import json
 import re
@@ -26,7 +26,9 @@ class Columns(Settings):
     )
     solution: str | None = Field(None, description="a reference response, used as it stands")
     language: str | None = Field(None, description='"en" or "zh" for each row; overrides the source\'s')
-    id: str | None = Field(None, description="the row's name at its origin, kept in meta where its domain has no verifier")
+    id: str | None = Field(
+        None, description="the row's name at its origin, kept in meta where its domain has no verifier"
+    )
 
 
 class MetaValue(Settings):
@@ -87,11 +89,14 @@ def require(source, origin: str, row: dict) -> None:
         one_each = named.pop("options") or []
         wanted = [(c, f"columns.{k}") for k, c in named.items() if c is not None]
         wanted += [(c, "columns.options") for c in ([one_each] if isinstance(one_each, str) else one_each)]
-        wanted += [(v.column or v.json_column, f"meta.{k}") for k, v in source.meta.items() if v.column or v.json_column]
+        wanted += [
+            (v.column or v.json_column, f"meta.{k}") for k, v in source.meta.items() if v.column or v.json_column
+        ]
     for column, key in wanted:
         if lookup(row, column) is MISSING:
             raise SourceError(
-                f"source {source.name}: {origin} has no column {column!r} ({key} in params.yaml); there is: {', '.join(row)}"
+                f"source {source.name}: {origin} has no column {column!r} ({key} in params.yaml); "
+                f"there is: {', '.join(row)}"
             )
 
 
@@ -146,7 +151,11 @@ def _texts(source, row: dict) -> tuple[dict, tuple[str, str] | None]:
 def _choice(columns: Columns, row: dict, found: dict) -> tuple[dict, dict[str, str]]:
     """The question with its options, the gold as a label, and the options by label; raises BadRow."""
     named = columns.options
-    given = lookup(row, named) if isinstance(named, str) else [None if (v := lookup(row, c)) is MISSING else v for c in named]
+    given = (
+        lookup(row, named)
+        if isinstance(named, str)
+        else [None if (v := lookup(row, c)) is MISSING else v for c in named]
+    )
     if given is MISSING:
         raise BadRow(f"there is no column {named!r}")
     if isinstance(given, str):
@@ -157,7 +166,10 @@ def _choice(columns: Columns, row: dict, found: dict) -> tuple[dict, dict[str, s
     labels = options.labelled(given)
     gold = lookup(row, columns.gold)
     gold = found["gold"] if isinstance(gold, str) else gold
-    return found | {"text": options.question(found["text"] or "", labels), "gold": options.gold_label(gold, labels)}, labels
+    return found | {
+        "text": options.question(found["text"] or "", labels),
+        "gold": options.gold_label(gold, labels),
+    }, labels
 
 
 def _meta_value(key: str, value: MetaValue, row: dict):

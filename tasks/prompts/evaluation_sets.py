@@ -35,7 +35,12 @@ def overlaps(rows: list[Row], policy: Decontamination, root: Path) -> list[Rejec
         texts = pa.array([rows[i].raw.text for i in mine], pa.large_string())
         for i, findings in zip(mine, prompt_decisions(texts, problems, rule).to_pylist(), strict=True):
             if failed := next((f for f in findings if not f["keep"]), None):
-                out[i] = failed["rule"], failed["value"], failed["threshold"], f"{failed['evidence']}: {rows[i].raw.text[:80]!r}"
+                out[i] = (
+                    failed["rule"],
+                    failed["value"],
+                    failed["threshold"],
+                    f"{failed['evidence']}: {rows[i].raw.text[:80]!r}",
+                )
     return out
 
 

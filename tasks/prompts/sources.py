@@ -47,7 +47,8 @@ class Source(Settings):
     )
     columns: Columns | None = Field(None, description="for path and hub, where no format is named")
     meta: dict[str, MetaValue] = Field(
-        {}, description="beside columns: what the domain's verifier wants (tests, unit, tolerance …), from a column or constant"
+        {},
+        description="beside columns: what the domain's verifier wants (tests, unit …), from a column or constant",
     )
     drop_pattern: str | None = Field(
         None, description="regex taken out of the text, such as a closing sentence that asks for a box"
@@ -56,7 +57,8 @@ class Source(Settings):
         None, description=r"regex with one group that takes the gold out of its column, e.g. ####\s*(.+)$"
     )
     procedural: bool | None = Field(
-        None, description="made from a template, so that only equal prompts are duplicates; null: as its kind or format says"
+        None,
+        description="made from a template, so that only equal prompts are duplicates; null: as its kind or format says",
     )
     split: Literal["by-hash", "train", "final"] = Field(
         "by-hash", description="by content hash, or the whole source in one split"
@@ -87,7 +89,9 @@ class Source(Settings):
         special = {*of_columns, "format", "limit", "count", "config", "revision", "subset", "hub_split", "sha256"}
         allowed = {*allowed, *((*of_columns, "format", "limit") if external else ("count",))}
         if external and (self.columns is None) == (self.format is None):
-            raise ValueError(f"source {self.name}: `{kinds[0]}` needs `columns`, or `format` where there is one for its rows")
+            raise ValueError(
+                f"source {self.name}: `{kinds[0]}` needs `columns`, or `format` where there is one for its rows"
+            )
         if not external and self.count is None:
             raise ValueError(f"source {self.name}: `{kinds[0]}` needs `count`")
         if extra := sorted((self.model_fields_set & special) - allowed):
@@ -102,7 +106,9 @@ class Source(Settings):
         """Whether its rows share a template by design."""
         if self.procedural is not None:
             return self.procedural
-        return bool(self.gym or self.family) or (self.format is not None and getattr(load(self.format), "PROCEDURAL", False))
+        return bool(self.gym or self.family) or (
+            self.format is not None and getattr(load(self.format), "PROCEDURAL", False)
+        )
 
     def _check_values(self):
         if self.domain is None and self.family != "general" and not self.format:
@@ -133,8 +139,8 @@ class Source(Settings):
             raise ValueError(f"source {self.name}: `columns.options` is for domain choice, with `columns.gold`")
         if self.domain in NEEDS_META and not self.meta:
             raise ValueError(
-                f"source {self.name}: domain {self.domain} is verified by what stands in a prompt's meta: give `format`, or "
-                "`meta` (tasks/verification/ says which keys its verifier reads)"
+                f"source {self.name}: domain {self.domain} is verified by what stands in a prompt's meta: give "
+                "`format`, or `meta` (tasks/verification/ says which keys its verifier reads)"
             )
         if self.columns.id and self.domain == "code":
             raise ValueError(f"source {self.name}: `columns.id` has no place in the meta of a code prompt")
@@ -159,9 +165,7 @@ def read_source(source: Source, root: Path, seed: int) -> Reading:
     else:
         rows = [raw for _, raw in read_rows_of(source, root, files)]
     if not rows:
-        raise SourceError(
-            f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}"
-        )
+        raise SourceError(f"source {source.name}: is empty, not one row in {source.path or source.hub or source.gym}")
     return Reading(source, rows, files)
 
 

@@ -3,7 +3,7 @@ came from.
 
 A teacher's outputs on disk so become a training set without any sampling: imported, they are verified, filtered,
 deduplicated and selected like one's own (paper 2.3.3 from its second step on). Sets of a known format say themselves
-what was asked and answered (`outputs` of tasks/prompts/formats); for files of one's own, `completions` names the columns.
+what was asked and answered (`outputs` of tasks/prompts/formats); for other files `completions` names the columns.
 """
 
 import json
@@ -50,7 +50,9 @@ class ImportedSource(Source):
         if self.completions is None and not known:
             raise ValueError(f"source {self.name}: name the columns of the responses under `completions`")
         if self.completions is not None and known:
-            raise ValueError(f"source {self.name}: format {self.format} says itself where the responses are, without `completions`")
+            raise ValueError(
+                f"source {self.name}: format {self.format} says itself where the responses are, without `completions`"
+            )
         return self
 
 

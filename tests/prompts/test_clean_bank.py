@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
+from flows.prompts import Params
 from tasks.curation.contamination import Benchmarks, benchmarks, prompt_decisions
 from tasks.curation.policy import Benchmark, Decontamination
 from tasks.prompts.bank import build
@@ -17,7 +19,10 @@ from tasks.prompts.near_duplicates import near_duplicates
 from tasks.prompts.readers import SourceError
 from tasks.prompts.sources import Reading, Source
 
-WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ri") for b in ("bat", "dok", "fel", "gim", "hus", "jop", "zan")]
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = [
+    f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ri") for b in ("bat", "dok", "fel", "gim", "hus", "jop", "zan")
+]
 
 
 def source(name="s", **given) -> Source:
@@ -77,8 +82,8 @@ def test_a_near_duplicate_names_the_kept_row_and_the_final_one_stays(tmp_path):
     rng = random.Random(1)
     text = sentence(rng)
     near = text.rsplit(" ", 1)[0] + " end"
-    out = bank(tmp_path, reading(source("a"), text, "short"), reading(source("b", split="final"), near, sentence(rng), golds=["2", "3"]),
-               policy=Decontamination(prompt_ngram=None))  # fmt: skip
+    final = reading(source("b", split="final"), near, sentence(rng), golds=["2", "3"])
+    out = bank(tmp_path, reading(source("a"), text, "short"), final, policy=Decontamination(prompt_ngram=None))
     assert [(r["source"], r["text"][:5]) for r in out.rows if r["source"] == "a"] == [("a", "short")]
     decision = out.decisions[0]
     assert decision["rule"] == "near_duplicate" and decision["threshold"] == 0.8
@@ -108,6 +113,11 @@ def test_procedural_rows_are_only_held_to_equality(tmp_path):
     assert len(out.rows) == 2 and [d["rule"] for d in out.decisions] == ["duplicate"]
     exact = bank(tmp_path, reading(source(procedural=True), text, *texts), policy=policy)
     assert [d["rule"] for d in exact.decisions] == ["prompt_exact", "duplicate"]
+
+
+def test_the_bank_of_the_docs_is_a_valid_section():
+    p = Params.model_validate(yaml.safe_load((ROOT / "benchmarks" / "prompt_bank.yaml").read_text()))
+    assert len(p.sources) == 9 and len(p.decontamination.against) == 7 and p.near_duplicates == 0.9
 
 
 def test_which_sources_are_procedural():

@@ -60,7 +60,10 @@ def test_logic_and_instructions_take_what_their_verifier_wants(tmp_path):
     assert statuses(out, "<answer>Ann: knight</answer>", "<answer>Ann: knave</answer>") == ["ok", "wrong"]
     assert "holds no JSON text" in out.decisions[0]["evidence"]
     meta = {"instruction_ids": {"column": "ids"}, "kwargs": {"column": "kwargs"}, "strict": {"value": False}}
-    rows = [{"q": "No commas.", "ids": ["punctuation:no_comma"], "kwargs": [{}]}, {"q": "?", "ids": ["no:such"], "kwargs": [{}]}]
+    rows = [
+        {"q": "No commas.", "ids": ["punctuation:no_comma"], "kwargs": [{}]},
+        {"q": "?", "ids": ["no:such"], "kwargs": [{}]},
+    ]
     out = bank(tmp_path, rows, domain="instructions", columns={"text": "q"}, meta=meta)
     assert out.rows[0]["gold"] is None and statuses(out, "Fine.", "Not, fine.") == ["ok", "wrong"]
     assert [d["rule"] for d in out.decisions] == ["gold"] and "no:such" in out.decisions[0]["evidence"]
@@ -78,7 +81,13 @@ def test_code_from_columns(tmp_path):
 
 def test_a_missing_column_is_named_with_its_key(tmp_path):
     with pytest.raises(SourceError, match=r"x.jsonl:1 has no column 'u' \(meta.unit in params.yaml\)"):
-        bank(tmp_path, [{"q": "?", "a": "1"}], domain="quantity", columns={"text": "q", "gold": "a"}, meta={"unit": {"column": "u"}})
+        bank(
+            tmp_path,
+            [{"q": "?", "a": "1"}],
+            domain="quantity",
+            columns={"text": "q", "gold": "a"},
+            meta={"unit": {"column": "u"}},
+        )
 
 
 def test_a_pattern_is_taken_out_of_the_text(tmp_path):
@@ -102,7 +111,10 @@ def archive(path, files):
 @pytest.mark.parametrize("name", ["set.zip", "set.tar.gz"])
 def test_an_archive_is_a_folder(tmp_path, name):
     line = '{"q": "1+1?", "a": "2"}\n'
-    archive(tmp_path / name, {"data/b.jsonl": line, "data/a.csv": "q,a\n2+2?,4\n", "data/x.txt": "", "__MACOSX/a.jsonl": line})
+    archive(
+        tmp_path / name,
+        {"data/b.jsonl": line, "data/a.csv": "q,a\n2+2?,4\n", "data/x.txt": "", "__MACOSX/a.jsonl": line},
+    )
     for pattern, wanted in ((name, ["a.csv:2", "b.jsonl:1"]), (f"{name}/data", ["a.csv:2", "b.jsonl:1"]),
                             (f"{name}/*/b.jsonl", ["b.jsonl:1"]), (f"{name}/data/a.csv", ["a.csv:2"])):  # fmt: skip
         source = Source(name="s", path=pattern, licence="MIT", domain="maths", columns={"text": "q", "gold": "a"})

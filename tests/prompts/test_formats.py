@@ -28,10 +28,11 @@ ZEBRA = {"puzzle": "There are 2 houses …",
 GYM = {"question": "What is 1 + 2?", "answer": "3", "metadata": {"source_dataset": "chain_sum", "source_index": 0}}
 IFEVAL = {"prompt": "Write about tea without commas.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 MMLU = {"question": "2 + 2?", "choices": ["3", "4", "5", "6"], "answer": 1}
-VERL = {"prompt": [{"role": "user", "content": "1+1? Let's think step by step and output the final answer within \\boxed{}."}],
-        "reward_model": {"ground_truth": "2", "style": "rule"}}  # fmt: skip
+VERL_TEXT = "1+1? Let's think step by step and output the final answer within \\boxed{}."
+VERL = {"prompt": [{"role": "user", "content": VERL_TEXT}], "reward_model": {"ground_truth": "2", "style": "rule"}}
 ADD = "def add(a, b):\n    return a + b\n"
-HUMANEVAL = {"prompt": 'def add(a, b):\n    """ Sum. """\n', "entry_point": "add", "canonical_solution": "    return a + b\n",
+HUMANEVAL = {"prompt": 'def add(a, b):\n    """ Sum. """\n', "entry_point": "add",
+             "canonical_solution": "    return a + b\n",
              "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n"}  # fmt: skip
 MBPP = {"text": "Write a function to add.", "code": ADD, "test_setup_code": "", "challenge_test_list": [],
         "test_list": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]}  # fmt: skip
@@ -39,7 +40,7 @@ MBPP_PLUS = {"prompt": '"""\nWrite a function to add.\nassert add(1, 2) == 3\n""
              "canonical_solution": ADD, "assertion": "assert add(1, 2) == 3\nassert add(5, 5) == 10\n"}  # fmt: skip
 LEETCODE = {"problem": "Complete:\n```python\nclass Solution:\n    def add(self, a: int, b: int) -> int:\n```",
             "solutions": "class Solution:\n    def add(self, a: int, b: int) -> int:\n        return a + b\n",
-            "tests": {"functional": "def check(candidate):\n    assert candidate(a=1, b=2) == 3\ncheck(Solution().add)"}}  # fmt: skip
+            "tests": {"functional": "def check(f):\n    assert f(a=1, b=2) == 3\ncheck(Solution().add)"}}  # fmt: skip
 STDIO = {"problem": "Print twice the number.\n\nTime Limit: 1500 ms\nMemory Limit: 64 MB",
          "tests": [{"input": "4\n", "output": "8\n"}], "solution": "print(2 * int(input()))"}  # fmt: skip
 CPP = STDIO | {"solution": "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << 2 * n; }",
@@ -52,8 +53,10 @@ LCB = {"question_content": "Add.\n\nInput: a = 1, b = 2\nOutput: 3\nThat is all.
 ALPACA = {"instruction": "Name the colour.", "input": "grass", "output": "Green."}
 # format -> (row, a response that is right, a response that is wrong); None: the row's own solution
 ROWS = {
-    "knights_and_knaves": (KNIGHTS, "<answer>Ann is a knight, Bob is a knave</answer>", "<answer>Ann is a knave, Bob is a knave</answer>"),
-    "zebra": (ZEBRA, f"<answer>{json.dumps(ZEBRA['solution'])}</answer>", '<answer>{"1": {"Name": "Ann"}, "2": {"Name": "Eric"}}</answer>'),
+    "knights_and_knaves": (KNIGHTS, "<answer>Ann: knight, Bob: knave</answer>",
+                           "<answer>Ann: knave, Bob: knave</answer>"),
+    "zebra": (ZEBRA, f"<answer>{json.dumps(ZEBRA['solution'])}</answer>",
+              '<answer>{"1": {"Name": "Ann"}, "2": {"Name": "Eric"}}</answer>'),
     "reasoning_gym": (GYM, "<answer>3</answer>", "<answer>4</answer>"),
     "ifeval": (IFEVAL, "Tea is good.", "Tea, good."),
     "mmlu": (MMLU, "<answer>B</answer>", "<answer>A</answer>"),
@@ -197,9 +200,9 @@ def test_digits_that_are_options_are_read_as_options():
         ({"columns": {"text": "q"}, "domain": "code"}, "give `format`, or `meta`"),
         ({"columns": {"text": "q", "gold": "a"}, "domain": "choice"}, "a choice needs its options"),
         ({"columns": {"text": "q", "gold": "a", "options": "o"}, "domain": "maths"}, "for domain choice"),
-        ({"columns": {"text": "q", "id": "i"}, "domain": "code", "meta": {"tests": {"column": "t"}}}, "no place in the meta"),
+        ({"columns": {"text": "q", "id": "i"}, "domain": "code", "meta": {"tests": {"value": 1}}}, "no place in"),
         ({"columns": {"text": "q"}, "domain": "code", "meta": {"tests": {"column": "t", "value": 1}}}, "exactly one of"),
-        ({"columns": {"text": "q", "gold": "a"}, "domain": "maths", "drop_pattern": "("}, "drop_pattern is no regex"),
+        ({"columns": {"text": "q", "gold": "a"}, "domain": "maths", "drop_pattern": "("}, "drop_pattern is no"),
     ],
 )  # fmt: skip
 def test_bad_entries_fail_before_any_reading(given, message):
@@ -228,7 +231,9 @@ def test_real_rows(form, path, limit, bad):
 
 
 def _real(form, path, limit):
-    source = Source(name=form, path=str(SHARED / path), format=form, licence="see MANIFEST.jsonl", split="train", limit=limit)
+    source = Source(
+        name=form, path=str(SHARED / path), format=form, licence="see MANIFEST.jsonl", split="train", limit=limit
+    )
     return build([read_source(source, ROOT, 0)], gold_problems, 0.0, 0.0, 8192, 1.0)
 
 

@@ -18,7 +18,11 @@ from tasks.verification.verify import gold_problems, verify_all
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real inputs are not at {SHARED} (set R1_SHARED_DATA)")
-OWN = {"columns": {"text": "q", "gold": "a"}, "domain": "maths", "completions": {"text": "r", "reasoning": "t", "model": "m"}}
+OWN = {
+    "columns": {"text": "q", "gold": "a"},
+    "domain": "maths",
+    "completions": {"text": "r", "reasoning": "t", "model": "m"},
+}
 
 
 def write(tmp_path, rows, name="x.jsonl"):
@@ -74,7 +78,9 @@ def test_prompts_may_be_of_any_format(tmp_path):
     prompts, completions, rejected = imported_candidates(
         source(format="knights_and_knaves", completions={"text": "r"}), tmp_path
     )
-    assert verify_all(prompts, [completions[0]["text"]])[0].ok and [d["rule"] for d in rejected] == ["format_knights_and_knaves"]
+    assert verify_all(prompts, [completions[0]["text"]])[0].ok and [d["rule"] for d in rejected] == [
+        "format_knights_and_knaves"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +139,9 @@ def test_real_safety_traces_and_what_no_domain_verifies():
 @real
 def test_real_reasoning_gym_results():
     path = str(SHARED / "reasoning-gym-eval-r1" / "easy.tar.gz" / "*" / "arithmetic" / "ch*.json")
-    prompts, completions, rejected = imported_candidates(source(path=path, format="reasoning_gym_eval"), ROOT, gold_problems)
+    prompts, completions, rejected = imported_candidates(
+        source(path=path, format="reasoning_gym_eval"), ROOT, gold_problems
+    )
     assert len(completions) + len(rejected) == 150 and {d["rule"] for d in rejected} <= {"empty_text"}
     by_id = {p["id"]: p for p in prompts}
     verdicts = verify_all([by_id[c["prompt_id"]] for c in completions], [c["text"] for c in completions])

@@ -1,7 +1,7 @@
-"""Bug fixing (paper, S: 8K prompts): a program that fails hidden tests, to be repaired; the same tests judge the repair.
+"""Bug fixing (paper, S: 8K prompts): a program that fails hidden tests, to be repaired; the same tests judge it then.
 
-Columns: the task as `text`, the failing program as `broken`, `tests` as tasks/verification/code wants them (or a list of
-`{"input", "output"}`), and, where there are any, `language` (python, cpp), `prelude`, `time_s`, `memory_mb`,
+Columns: the task as `text`, the failing program as `broken`, `tests` as tasks/verification/code wants them (or a list
+of `{"input", "output"}`), and, where there are any, `language` (python, cpp), `prelude`, `time_s`, `memory_mb`,
 `tolerance`, and a repaired program as `solution`. The gold check runs both: the broken one must fail.
 """
 

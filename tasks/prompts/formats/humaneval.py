@@ -1,4 +1,4 @@
-"""HumanEval (openai/human-eval): a signature with its docstring, to be completed; hidden asserts in `check(candidate)`."""
+"""HumanEval (openai/human-eval): a signature with its docstring, to be completed; asserts in `check(candidate)`."""
 
 import ast
 
@@ -20,7 +20,7 @@ def convert(row: dict) -> Found:
         "solution": solution,
     }
     text = (
-        f"Complete the Python function `{entry}`:\n\n{fenced(prompt)}\n\nReply with the whole function, and the imports and "
-        "helpers that it needs, in one ```python block."
+        f"Complete the Python function `{entry}`:\n\n{fenced(prompt)}\n\nReply with the whole function, and the "
+        "imports and helpers that it needs, in one ```python block."
     )
     return Found(text, None, fenced(solution), meta)

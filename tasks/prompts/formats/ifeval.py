@@ -1,4 +1,4 @@
-"""IFEval (Zhou et al. 2023): `prompt`, `instruction_id_list`, `kwargs`; programs check the response, there is no gold."""
+"""IFEval (Zhou et al. 2023): `prompt`, `instruction_id_list`, `kwargs`; programs check the response, without a gold."""
 
 from tasks.prompts.formats.found import Found, parsed, text_of
 

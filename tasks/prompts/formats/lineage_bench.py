@@ -40,15 +40,17 @@ def records(files: list[tuple[Path, str]]) -> Iterator[tuple[str, dict]]:
             raise SourceError(f"{name}: there is no {answered.name} beside it; is the download complete?")
         request, response = (json.loads(read_bytes(p)) for p in (path, answered))
         prompt = request["messages"][-1]["content"]
-        yield f"{named[answered]}#1", {"prompt": prompt, "gold": golds.get(prompt), "request": request, "response": response}
+        yield (
+            f"{named[answered]}#1",
+            {"prompt": prompt, "gold": golds.get(prompt), "request": request, "response": response},
+        )
 
 
 def convert(row: dict) -> Found:
     options = {label: text.strip() for label, text in _OPTION.findall(row["prompt"])}
     if row["gold"] is None:
         raise BadRow("no CSV file of results has this prompt, so its gold is not known")
-    return Found(row["prompt"].replace("<ANSWER>", "<answer>").replace("</ANSWER>", "</answer>"), row["gold"].strip(), None,
-                 {"options": options})  # fmt: skip
+    return Found(_TAG.sub(r"<answer>", row["prompt"]), row["gold"].strip(), None, {"options": options})
 
 
 def outputs(row: dict) -> list[Output]:

@@ -23,8 +23,8 @@ def convert(row: dict) -> Found:
     problem, starter = text_of(row, "question_content"), row["starter_code"]
     if starter:
         text = (
-            f"{problem.strip()}\n\nComplete this Python code:\n\n{fenced(starter)}\n\nReply with the whole class, and the "
-            "imports that it needs, in one ```python block."
+            f"{problem.strip()}\n\nComplete this Python code:\n\n{fenced(starter)}\n\nReply with the whole class, and "
+            "the imports that it needs, in one ```python block."
         )
     else:
         text = stdin_program(problem)

@@ -1,5 +1,7 @@
-"""MBPP (google-research): a sentence and asserts. The prompt shows the first assert, which tells name and arguments; all
-of them, and the challenge tests, are the hidden tests. MBPP's own prompt shows three, which invites a table of answers.
+"""MBPP (google-research): a sentence and asserts.
+
+The prompt shows the first assert, which tells name and arguments; all of them, and the challenge tests, are the hidden
+tests. MBPP's own prompt shows three, which invites a table of answers.
 """
 
 import ast
@@ -21,6 +23,10 @@ def convert(row: dict) -> Found:
     entry = next((name for name in reversed(defined) if f"{name}(" in code), None)
     if entry is None:
         raise BadRow(f"no test calls what the solution defines ({', '.join(defined)})")
-    meta = {"prelude": "import math\n", "tests": {"kind": "asserts", "code": code, "entry": entry}, "solution": solution}
+    meta = {
+        "prelude": "import math\n",
+        "tests": {"kind": "asserts", "code": code, "entry": entry},
+        "solution": solution,
+    }
     text = function(text_of(row, "text"), entry, row["test_list"][0].replace("\r\n", "\n"))
     return Found(text, None, fenced(solution), meta)

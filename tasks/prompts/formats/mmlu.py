@@ -10,4 +10,6 @@ HEADER = ("question", "A", "B", "C", "D", "answer")
 
 def convert(row: dict) -> Found:
     options = labelled(parsed(row["choices"]) if "choices" in row else {letter: row[letter] for letter in "ABCD"})
-    return Found(question(text_of(row, "question"), options), gold_label(row["answer"], options), None, {"options": options})
+    return Found(
+        question(text_of(row, "question"), options), gold_label(row["answer"], options), None, {"options": options}
+    )

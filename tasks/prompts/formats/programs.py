@@ -6,8 +6,8 @@ LANGUAGES = {"python": "Python", "cpp": "C++"}
 def stdin_program(problem: str, language: str = "python") -> str:
     """The prompt for a program that is tested through its standard input and output."""
     return (
-        f"{problem.strip()}\n\nWrite a {LANGUAGES[language]} program that reads from standard input and writes to standard "
-        f"output. Reply with the whole program in one ```{language} block."
+        f"{problem.strip()}\n\nWrite a {LANGUAGES[language]} program that reads from standard input and writes to "
+        f"standard output. Reply with the whole program in one ```{language} block."
     )
 
 

@@ -34,7 +34,9 @@ def records(files: list[tuple[Path, str]]) -> Iterator[tuple[str, dict]]:
 
 def convert(row: dict) -> Found:
     if (entry := row["entry"]) is None:
-        raise BadRow("this release of reasoning-gym makes another entry for this seed, and its scorer needs the old one")
+        raise BadRow(
+            "this release of reasoning-gym makes another entry for this seed, and its scorer needs the old one"
+        )
     return Found(row["question"], entry["answer"], None, {"gym": row["task"], "entry": entry})
 
 

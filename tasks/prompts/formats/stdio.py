@@ -1,8 +1,8 @@
 r"""Programs by standard input and output: CodeContests, Codeforces, APPS, TACO and what rllm makes of them.
 
-Columns: the statement as `problem`, `question` or `prompt`; the tests as `tests` or `input_output`, which is either a
-list of `{"input", "output"}` or `{"inputs": […], "outputs": […]}`, also as JSON text; a `solution` where there is one.
-Limits are taken from `time_limit` (s) and `memory_limit` (MB), or from the statement's own lines (`Time Limit: 1000 ms`,
+Columns: the statement as `problem`, `question` or `prompt`; the tests as `tests` or `input_output`, which is a list of
+`{"input", "output"}` or `{"inputs": […], "outputs": […]}`, also as JSON text; a `solution` where there is one. Limits
+are taken from `time_limit` (s) and `memory_limit` (MB), or from the statement's own lines (`Time Limit: 1000 ms`,
 `Time Limit: {'seconds': 2, 'nanos': 0}`, `Memory Limit: 512000000 Bytes`); memory is never below 256 MB, which
 an interpreter needs. `stdio_cpp` asks for the same in C++.
 """

@@ -1,4 +1,4 @@
-r"""ToRA outputs (microsoft/ToRA): a question, and solutions that write a program, see what it prints and box an answer."""
+r"""ToRA outputs (microsoft/ToRA): a question, and solutions that write programs, see what they print, box an answer."""
 
 from tasks.prompts.formats.found import Found, Output, text_of
 

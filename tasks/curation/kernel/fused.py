@@ -29,6 +29,7 @@ from tasks.curation.kernel.native import (
     slots_for,
 )
 from tasks.curation.kernel.overlaps import hit_book, overlap
+from tasks.curation.kernel.vectors import copy_bytes
 from tasks.curation.kernel.words import count_fences, count_words
 
 _FILES = (__file__, *(module.__file__ for module in (layout, native, overlaps, vectors, words)))
@@ -58,7 +59,7 @@ def widest(offsets):
 @njit(nogil=True)
 def load_text(data, lo, hi, text):
     """The text into scratch, 64 zeros after it, so that every load of 64 bytes stays inside; its size."""
-    text[: hi - lo] = data[lo:hi]
+    copy_bytes(data, lo, text, hi - lo)
     text[hi - lo : hi - lo + 64] = 0
     return hi - lo
 
@@ -104,10 +105,11 @@ def _measure(sources):
             counts[layout.BYTES], counts[layout.CHARS], counts[layout.TOKENS] = size, chars, count
             counts[layout.NOT_NFC] = (seen & NFC_BIT) != 0
             put_digest(exact[row], text, 0, size)
-            odd = (seen & WHITE_BIT) != 0
-            put_digest(normal[row], folded, 0, fold_all(text, size, pages, classes, folded) if odd else fold(text, size, folded))
+            wide = (seen & WHITE_BIT) != 0
+            folds = fold_all(text, size, pages, classes, folded) if wide else fold(text, size, folded)
+            put_digest(normal[row], folded, 0, folds)
             counts[layout.PARAGRAPHS] = find_paragraphs(text, size, pages, classes, newlines, lines, paragraphs)
-            repetition(text, paragraphs, counts[layout.PARAGRAPHS], table, counts)
+            repetition(text, chars == size, paragraphs, counts[layout.PARAGRAPHS], table, counts)
             start, end = chain_of_thought(text, size, tags, pages, classes, counts)
             if end < size:
                 counts[layout.THOUGHT_CHARS] = code_points(text, start, end)

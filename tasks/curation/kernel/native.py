@@ -16,7 +16,7 @@ from tasks.curation.kernel.layout import (
     THOUGHT_CHARS,
     WELL_FORMED,
 )
-from tasks.curation.kernel.vectors import fold64, load_word, ones, text_masks, trailing_zeros
+from tasks.curation.kernel.vectors import fold64, least_product, load_word, ones, text_masks, trailing_zeros
 
 U = np.uint64
 M1, M2, GOLDEN = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB), U(0x9E3779B97F4A7C15)
@@ -323,12 +323,11 @@ def minhash(found, distinct, factors, terms, halves, signature):
         size = min(len(halves), distinct - start)
         for k in range(size):
             halves[k] = np.uint32(found[start + k] >> S32)
+        sixteens = (size + 15) >> 4
+        for k in range(size, 16 * sixteens):  # fill up with a value that is there
+            halves[k] = halves[0]
         for p in range(len(signature)):
-            factor, term, least = factors[p], terms[p], signature[p]
-            for k in range(size):  # vectorised: nothing but x changes
-                value = np.uint32(np.uint32(halves[k] * factor) + term)
-                least = value if value < least else least
-            signature[p] = least
+            signature[p] = least_product(halves, sixteens, factors[p], terms[p], signature[p])
 
 
 @compiled
@@ -351,18 +350,32 @@ def code_points(text, lo, hi):
 
 
 @compiled
-def repetition(text, paragraphs, count, table, out):
+def outline(text, start, end):
+    """A hash of the length, the first and the last 8 bytes: equal paragraphs have equal ones."""
+    return max(mix((load_word(text, start) ^ U(end - start)) * WORD_STEP + load_word(text, max(end - 8, 0))), ONE)
+
+
+@compiled
+def repetition(text, ascii, paragraphs, count, table, out):
     """Code points of all paragraphs, of the longest, and of those equal to an earlier one."""
     slots = table[: slots_for(count)]
     slots[:] = 0
+    alike = False
     for k in range(count):
-        chars = code_points(text, paragraphs[k, 0], paragraphs[k, 1])
+        start, end = paragraphs[k, 0], paragraphs[k, 1]
+        chars = end - start if ascii else code_points(text, start, end)
         out[PARAGRAPH_CHARS] += chars
         out[LONGEST_PARAGRAPH] = max(out[LONGEST_PARAGRAPH], chars)
-        if count > 1:
-            low, _ = digest(text, paragraphs[k, 0], paragraphs[k, 1])
-            if not insert(slots, max(low, ONE)):
-                out[REPEATED_CHARS] += chars
+        # Shorter ones hold neighbours' bytes in their 8: they count as alike until their digests tell.
+        alike |= end - start < 8 or not insert(slots, outline(text, start, end))
+    if not alike:
+        return
+    slots[:] = 0
+    for k in range(count):
+        start, end = paragraphs[k, 0], paragraphs[k, 1]
+        low, _ = digest(text, start, end)
+        if not insert(slots, max(low, ONE)):
+            out[REPEATED_CHARS] += code_points(text, start, end)
 
 
 @compiled

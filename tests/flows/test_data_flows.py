@@ -31,6 +31,7 @@ SECTIONS = {
     "reasoning": {
         "filters": {"min_language_share": 0.999, "max_paragraph_chars": 600, "well_formed": True, "complete": True},
         "deduplication": {"within_prompt": 0.9, "across_prompts": 0.95},
+        "decontamination": {"prompt_ngram": None},
         "selection": {"per_prompt": 2},
     },
     "non_reasoning": {"sources": ["general"], "rows": 200},

@@ -29,15 +29,22 @@ def flat(texts: pa.Array | pa.ChunkedArray) -> Texts:
     width = _WIDTHS[texts.type]
     _, places, data = texts.buffers()
     if len(texts) == 0 or places is None:
-        return Texts(np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int64), None)
+        return Texts(_read_only(b"\0"), np.zeros(len(texts) + 1, np.int64), None)
     offsets = np.frombuffer(places, width)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    bytes_ = _read_only(data if data is not None and data.size else b"\0")
     if not texts.null_count:
         return Texts(bytes_, offsets, None)
     null = texts.is_null().to_numpy(zero_copy_only=False)
     if (np.diff(offsets)[null] != 0).any():  # a null may stand over bytes: they are not text
         return replace(flat(texts.fill_null("")), null=null)
     return Texts(bytes_, offsets, null)
+
+
+def _read_only(buffer) -> np.ndarray:
+    """Always the same type to the compiler, whoever owns the bytes."""
+    view = np.frombuffer(buffer, np.uint8)
+    view.flags.writeable = False
+    return view
 
 
 def _check_utf8(texts: pa.Array) -> None:

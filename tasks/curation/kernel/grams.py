@@ -69,7 +69,8 @@ class GramIndex:
         postings = np.zeros((size, 2), np.int64)
         used = slots != 0
         postings[used, 0], postings[used, 1] = self.places[gram_at[used]], self.places[gram_at[used] + 1]
-        return bits, slots, postings, self.items, self.sizes
+        items = np.array(self.items, np.int32)  # a copy: to the compiler a read-only array is another type
+        return bits, slots, postings, items, self.sizes
 
     def save(self, folder: Path) -> None:
         """grams.parquet (hash, items), items.parquet (name, normal); `n` in the schema's metadata."""

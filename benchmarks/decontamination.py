@@ -1,6 +1,6 @@
 """Decontamination side by side: the logic of open-r1's decontaminate.py, plain SQL, and ours, on the same texts.
 
-    .venv/bin/python benchmarks/decontamination.py [--full] [--runs 3]
+    .venv/bin/python benchmarks/decontamination.py [--full] [--ngram 13] [--runs 3]
 
 Texts: chains of thought made of sentences of published solutions, with problems planted in one of fifty, whole or in
 part; problems: MATH-500, the GSM8K test set and Omni-MATH. Where the shared data is missing, both are generated sums.
@@ -42,7 +42,7 @@ def data(megabytes: float) -> tuple[list[str], list[str], set[int]]:
     else:
         from tasks.prompts.running_sums import problems as sums
 
-        made = sums(7, 4000)
+        made = list(sums(7, 4000))
         problems = [f"Problem {i.index}, to be solved with care and without haste: {i.text}" for i in made[:1000]]
         sentences = [f"Let me look at this once more: {i.solution}" for i in made[1000:]]
     chance = random.Random(0)
@@ -141,35 +141,34 @@ def agrees_with_oracle(texts: pa.Array, problems: pa.Array, n: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="100 MB of text instead of 8")
+    parser.add_argument("--full", action="store_true", help="200 MB of text instead of 40")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--ngram", type=int, default=13, help="13 for chains of thought, 8 for prompts")
     options = parser.parse_args()
-    texts, problems, planted = data(100 if options.full else 8)
+    texts, problems, planted = data(200 if options.full else 40)
     arrays = pa.array(texts, pa.large_string()), pa.array(problems, pa.large_string())
     size = sum(len(text.encode()) for text in texts) / 1e6
     print(
         f"{len(texts):,} chains of thought, {size:.1f} MB; {len(problems):,} problems; one thread; {options.runs} runs"
     )
-    for n in (8, 13):
-        ours(arrays[0][:10], arrays[1][:10], n)  # compiled and loaded
-        sample = arrays[0][:SAMPLE]
-        sides = {"open-r1": (open_r1, texts, problems), "SQL": (plain_sql, sample, arrays[1]), "ours": (ours, *arrays)}
-        results = {name: measured(*side, n, options.runs) for name, side in sides.items()}
-        pairs = agrees_with_oracle(sample, arrays[1], n)
-        if {row for row in results["ours"][2] if row < SAMPLE} != results["SQL"][2]:
-            raise AssertionError(f"{n}-grams: ours and SQL hit different texts")
-        print(
-            f"\n{n}-grams; {pairs:,} pairs of text and problem in the first {SAMPLE} texts are the oracle's, as is coverage"
-        )
-        print(f"{'':10}{'MB':>8}{'CPU-s':>9}{'wall s':>9}{'MB/CPU-s':>10}{'texts hit':>11}{'planted':>9}{'ours is':>9}")
-        sizes = {name: sum(len(t.encode()) for t in texts[: SAMPLE if name == "SQL" else None]) / 1e6 for name in sides}
-        rates = {name: sizes[name] / results[name][0] for name in sides}
-        for name, (cpu, wall, found) in results.items():
-            rows = SAMPLE if name == "SQL" else len(texts)
-            share = f"{len(found & planted)}/{sum(row < rows for row in planted)}"
-            ratio = "" if name == "ours" else f"{rates['ours'] / rates[name]:8.1f}x"
-            numbers = f"{sizes[name]:8.1f}{cpu:9.2f}{wall:9.2f}{rates[name]:10.1f}{len(found):11,}"
-            print(f"{name:10}{numbers}{share:>9}{ratio}")
+    n = options.ngram
+    ours(arrays[0][:10], arrays[1][:10], n)  # compiled and loaded
+    sample = arrays[0][:SAMPLE]
+    sides = {"open-r1": (open_r1, texts, problems), "SQL": (plain_sql, sample, arrays[1]), "ours": (ours, *arrays)}
+    results = {name: measured(*side, n, options.runs) for name, side in sides.items()}
+    pairs = agrees_with_oracle(sample, arrays[1], n)
+    if {row for row in results["ours"][2] if row < SAMPLE} != results["SQL"][2]:
+        raise AssertionError(f"{n}-grams: ours and SQL hit different texts")
+    print(f"\n{n}-grams; {pairs:,} pairs in the first {SAMPLE} texts, with coverage, as the oracle's")
+    print(f"{'':10}{'MB':>8}{'CPU-s':>9}{'wall s':>9}{'MB/CPU-s':>10}{'texts hit':>11}{'planted':>9}{'ours is':>9}")
+    sizes = {name: sum(len(t.encode()) for t in texts[: SAMPLE if name == "SQL" else None]) / 1e6 for name in sides}
+    rates = {name: sizes[name] / results[name][0] for name in sides}
+    for name, (cpu, wall, found) in results.items():
+        rows = SAMPLE if name == "SQL" else len(texts)
+        share = f"{len(found & planted)}/{sum(row < rows for row in planted)}"
+        ratio = "" if name == "ours" else f"{rates['ours'] / rates[name]:8.1f}x"
+        numbers = f"{sizes[name]:8.1f}{cpu:9.2f}{wall:9.2f}{rates[name]:10.1f}{len(found):11,}"
+        print(f"{name:10}{numbers}{share:>9}{ratio}")
 
 
 if __name__ == "__main__":

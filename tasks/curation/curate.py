@@ -196,10 +196,20 @@ class _Session:
             self._passed(con, "decontamination")
             steps.append("decontamination")
         if self.policy.deduplication.active:
+            self._refused_verdicts(con)
             self._deduplicate(con)
             steps.append("deduplication")
         self._select(con)
         return [*steps, "selection"]
+
+    def _refused_verdicts(self, con) -> None:
+        """Selection, the last step, says so of them; but of equals none of these is kept in place of a right one."""
+        accepted = self.policy.selection.verdict
+        if accepted is not None:
+            con.execute(
+                "UPDATE measured SET passes = false WHERE passes AND NOT coalesce(list_contains($accepted, verdict), false)",
+                {"accepted": list(accepted)},
+            )
 
     def _deduplicate(self, con) -> None:
         from tasks.curation.near_duplicates import deduplicate

@@ -75,7 +75,7 @@ def test_a_wrong_candidate_never_displaces_a_right_one_and_the_cap_counts_clean_
     rows = [candidate(i, text) for i, text in enumerate(texts)]
     examples, failing = curated(tmp_path, rows, ["wrong", "ok", "ok", "wrong", "ok", "ok"])
     assert set(examples) == {"c1", "c2"}, "the lowest indices among the right ones"
-    assert failing["c0"] == "verdict" and failing["c3"] == "verdict"
+    assert failing["c0"] == "exact_duplicate" and failing["c3"] == "verdict"
     assert (failing["c4"], failing["c5"]) == ("per_prompt", "per_prompt")
 
 

@@ -147,7 +147,7 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
     decisions = read_rows(checkout / "data/11_reasoning", "decisions", DECISION)
     assert metrics["kept"] == len(examples) == len(candidates) / 4
     assert {f["rule"]: f["rejected"] for f in metrics["funnel"] if f["rejected"]} == {
-        "verdict": len(candidates) / 2, "mixed_language": len(candidates) / 4,
+        "verdict": len(candidates) / 4, "truncated": len(candidates) / 4, "mixed_language": len(candidates) / 4,
     }  # fmt: skip
     rules = {f["rule"] for f in metrics["funnel"]}
     assert rules >= {"verdict", "truncated", "bad_format", "near_within_prompt", "prompt_exact", "per_prompt"}

@@ -68,7 +68,11 @@ def embeddings(folder: str | Path, texts: Iterable[tuple[np.ndarray, pa.Array]])
             for i, (tokens, _, _) in enumerate(part):
                 ids[i, : len(tokens)], mask[i, : len(tokens)] = torch.tensor(tokens), 1
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            np.add.at(sums, np.searchsorted(rows, [row for _, row, _ in part]), (hidden * mask[:, :, None]).sum(1).double().numpy())
+            np.add.at(
+                sums,
+                np.searchsorted(rows, [row for _, row, _ in part]),
+                (hidden * mask[:, :, None]).sum(1).double().numpy(),
+            )
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return rows, np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
 

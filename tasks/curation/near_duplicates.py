@@ -38,7 +38,10 @@ def deduplicate(con, policy: Deduplication, texts: Texts, work: Path, progress: 
     """
     import duckdb
 
-    parameters = policy.model_dump() | {"across": policy.across_prompts is not None, "embedding": bool(policy.embedding)}
+    parameters = policy.model_dump() | {
+        "across": policy.across_prompts is not None,
+        "embedding": bool(policy.embedding),
+    }
     script = duckdb.extract_statements(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
 
     def run(statement):
@@ -67,7 +70,9 @@ def _listed(hits, prompt: np.ndarray) -> pa.Table:
     order = np.argsort(np.concatenate(rows), kind="stable")
     row, kept, jaccard, rule = (
         np.concatenate(parts)[order]
-        for parts in zip(*((r, kept[r], value[r], np.full(len(r), i)) for i, (r, (_, kept, value)) in enumerate(zip(rows, rules))))
+        for parts in zip(
+            *((r, kept[r], value[r], np.full(len(r), i)) for i, (r, (_, kept, value)) in enumerate(zip(rows, rules)))
+        )
     )
     kinds = pa.array([kind for kind, *_ in rules]).take(pa.array(rule))
     scopes = pa.array(["across_prompts", "within_prompt"]).take(pa.array((prompt[row] == prompt[kept]).astype(np.int8)))
@@ -99,7 +104,9 @@ def _search(con, policy, columns, texts, work, pool, threads, progress):
     if policy.embedding:
         links = _embedded(policy, columns["text"], texts, parent)
     on = (policy.exact, policy.exact, near, bool(policy.embedding))
-    exact, normal, head, text = [columns[k] if used else NO_ROWS for k, used in zip(("exact", "normal", "head", "text"), on)]
+    exact, normal, head, text = [
+        columns[k] if used else NO_ROWS for k, used in zip(("exact", "normal", "head", "text"), on)
+    ]
     for group in (exact, normal, head, text):
         unite_groups(parent, group)
     groups, order = _group(flatten(parent), columns, heads)
@@ -138,7 +145,13 @@ def _join_near(con, columns: dict, policy: Deduplication, parent: np.ndarray, po
     reader = con.sql("SELECT row, bands FROM measured WHERE bands IS NOT NULL").to_arrow_reader(1 << 16)
     for batch in reader:
         places = place[batch.column(0).to_numpy()]
-        values = batch.column(1).flatten().to_numpy(zero_copy_only=False).reshape(len(places), -1).astype(np.uint64, copy=False)
+        values = (
+            batch.column(1)
+            .flatten()
+            .to_numpy(zero_copy_only=False)
+            .reshape(len(places), -1)
+            .astype(np.uint64, copy=False)
+        )
         if bands is None:
             bands = np.empty((values.shape[1], len(rows)), np.uint64)
         bands[:, places[places >= 0]] = values[places >= 0].T
@@ -234,7 +247,9 @@ class _Spool:
             pending.add(pool.submit(self._write, node[rows], rows, batch))
         collect(pending)
         if done != total:
-            raise ValueError(f"{total:,} texts were asked for, {done:,} came: a shard has lost rows since it was measured")
+            raise ValueError(
+                f"{total:,} texts were asked for, {done:,} came: a shard has lost rows since it was measured"
+            )
 
     def _write(self, nodes: np.ndarray, rows: np.ndarray, texts: pa.Array) -> int:
         from tasks.curation.kernel import shingle_sets

@@ -1,4 +1,4 @@
--- Exact, normalised, near and embedding duplicates (near_duplicates.py finds the near ones and decides which rows stay).
+-- Exact, normalised, near and embedding duplicates; near_duplicates.py finds the near ones and decides which rows stay.
 -- In: `measured` (row, id, prompt_id, "index", chars, exact, normal, bands, shingles, passes), $parameters,
 --     `hits` (row, kept_row, jaccard, scope, kind): the kept row that makes a row superfluous, by rule.
 -- Out: `compared`, `duplicates`, view `deduplication`.
@@ -10,11 +10,13 @@ WITH prompts AS (SELECT prompt_id, min(row) AS prompt FROM measured GROUP BY pro
      normals AS (SELECT normal, min(row) AS normal_text FROM measured GROUP BY normal HAVING count(*) > 1),
      ranked AS (
          SELECT row, row_number() OVER (ORDER BY passes DESC,
-             CASE $prefer WHEN 'shortest' THEN chars WHEN 'longest' THEN -chars ELSE 0 END, "index" NULLS LAST, row) AS preference
+             CASE $prefer WHEN 'shortest' THEN chars WHEN 'longest' THEN -chars ELSE 0 END, "index" NULLS LAST, row
+         ) AS preference
          FROM measured
      ),
      grouped AS (
-         SELECT row, prompt, preference, shingles, coalesce(text, row) AS text, coalesce(normal_text, row) AS normal_text
+         SELECT row, prompt, preference, shingles, coalesce(text, row) AS text,
+                coalesce(normal_text, row) AS normal_text
          FROM measured JOIN ranked USING (row) JOIN prompts USING (prompt_id)
          LEFT JOIN texts USING (exact) LEFT JOIN normals USING (normal)
      ),
@@ -22,7 +24,8 @@ WITH prompts AS (SELECT prompt_id, min(row) AS prompt FROM measured GROUP BY pro
          SELECT text, prompt, min(row) AS own_text FROM grouped GROUP BY text, prompt HAVING count(*) > 1
      ),
      normals_of_prompt AS (
-         SELECT normal_text, prompt, min(row) AS own_normal FROM grouped GROUP BY normal_text, prompt HAVING count(*) > 1
+         SELECT normal_text, prompt, min(row) AS own_normal FROM grouped
+         GROUP BY normal_text, prompt HAVING count(*) > 1
      )
 SELECT row, prompt, text, preference, shingles,
        if($exact_scope = 'all', text, coalesce(own_text, row)) AS exact,

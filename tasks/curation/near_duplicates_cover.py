@@ -250,7 +250,12 @@ def _linked(row, rows, links, kept, rank, hits):
 @njit(nogil=True, cache=True)
 def _keep(row, start, rows, nodes, index, places, kept):
     """Let later rows of its groups find this kept row."""
-    for group, first in ((rows.exact, kept.exact), (rows.normal, kept.normal), (rows.head, kept.head), (rows.text, kept.text)):
+    for group, first in (
+        (rows.exact, kept.exact),
+        (rows.normal, kept.normal),
+        (rows.head, kept.head),
+        (rows.text, kept.text),
+    ):
         if len(group) and group[row] >= 0 and first[group[row]] < 0:
             first[group[row]] = row
     node = rows.node[row]

@@ -43,7 +43,13 @@ def planted(seed: int, families: int = 40, words: int = 80) -> list[dict]:
     rows += [(rng.choice(("yes", "Yes", "no it is", "a b c d")), f"p{rng.randrange(5)}") for _ in range(20)]
     rng.shuffle(rows)
     return [
-        {"id": f"c{i:05d}", "prompt_id": p, "text": t, "index": rng.choice((0, 1, 2, None)), "passes": rng.random() < 0.8}
+        {
+            "id": f"c{i:05d}",
+            "prompt_id": p,
+            "text": t,
+            "index": rng.choice((0, 1, 2, None)),
+            "passes": rng.random() < 0.8,
+        }
         for i, (t, p) in enumerate(rows)
     ]
 
@@ -60,7 +66,9 @@ def template(seed: int, size: int, shared: int = 60, own: int = 14) -> list[dict
     ]
 
 
-def run(rows: list[dict], policy: Deduplication, work: Path, spec: Spec = WIDE, threads: int = 2, batch: int = 50, seed=None):
+def run(
+    rows: list[dict], policy: Deduplication, work: Path, spec: Spec = WIDE, threads: int = 2, batch: int = 50, seed=None
+):
     """A connection after `deduplicate`; texts come in batches, with a seed in a shuffled order."""
     texts = pa.array([r["text"] for r in rows], pa.string())
     table = pa.Table.from_batches([measure(texts, spec)]).append_column("row", pa.array(range(len(rows)), pa.int32()))
@@ -160,7 +168,10 @@ def test_order_of_shards_threads_and_batches_do_not_show(tmp_path, monkeypatch):
     monkeypatch.setattr(near_duplicates, "BATCH", 500)
     for seed, batch, threads in ((1, 7, 2), (2, 1000, 3)):
         con = run(rows, policy, tmp_path, threads=threads, batch=batch, seed=seed)
-        assert (con.execute("FROM duplicates").fetchall(), con.execute("FROM deduplication ORDER BY row").fetchall()) == expected
+        assert (
+            con.execute("FROM duplicates").fetchall(),
+            con.execute("FROM deduplication ORDER BY row").fetchall(),
+        ) == expected
 
 
 def test_a_chain_of_small_steps_keeps_what_is_far_from_the_kept(tmp_path):

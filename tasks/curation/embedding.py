@@ -30,8 +30,8 @@ def similar_pairs(
         total += len(left)
         if total > MAX_PAIRS:
             raise ValueError(
-                f"more than {MAX_PAIRS:,} pairs of {len(rows):,} texts have a cosine of {threshold} or more by the model "
-                f"in {folder}: raise embedding_similarity, or take a model that is trained for sentence similarity"
+                f"more than {MAX_PAIRS:,} pairs of {len(rows):,} texts have a cosine of {threshold} or more by the "
+                f"model in {folder}: raise embedding_similarity, or take a model trained for sentence similarity"
             )
         found.append((rows[left], rows[right], cosine))
     left, right, cosine = (np.concatenate([part[i] for part in found]) if found else np.empty(0) for i in range(3))

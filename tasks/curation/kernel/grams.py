@@ -42,8 +42,8 @@ class GramIndex:
         grams, counts = np.unique(hashes, return_counts=True)
         kept = counts <= (max_document_frequency or len(texts))
         return cls(
-            n, names, grams[kept], np.concatenate([[0], np.cumsum(counts[kept])]), items[order][np.repeat(kept, counts)],
-            normal_hash(texts),
+            n, names, grams[kept], np.concatenate([[0], np.cumsum(counts[kept])]),
+            items[order][np.repeat(kept, counts)], normal_hash(texts),
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:

@@ -61,7 +61,7 @@ def banding(threshold: float, permutations: int, recall: float = 0.99) -> tuple[
         bands = permutations // rows
         if 1 - (1 - threshold**rows) ** bands >= recall:
             return bands, rows
-    raise ValueError(f"{permutations} permutations find pairs of Jaccard {threshold} with less than {recall}: take more")
+    raise ValueError(f"{permutations} permutations find Jaccard {threshold} with a recall below {recall}: take more")
 
 
 def measure(texts: pa.Array, spec: Spec = Spec(), grams: GramIndex | None = None) -> pa.RecordBatch:

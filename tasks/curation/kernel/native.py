@@ -248,7 +248,7 @@ def add_paragraph(text, start, end, pages, classes, paragraphs, seen):
 
 @compiled
 def find_paragraphs(text, hi, pages, classes, newlines, lines, paragraphs):
-    """[start, end] of each paragraph: lines with something on them, without the white space around; returns how many."""
+    """[start, end] of each paragraph: lines with something on them, white space around left out; how many."""
     start, seen, k = skip_white(text, 0, hi, pages, classes), 0, 0
     while k < lines:
         here = newlines[k]

@@ -139,7 +139,8 @@ CREATE OR REPLACE TABLE paragraphs AS
         FROM texts
     ), stripped AS (
         SELECT row, place,
-            regexp_replace(regexp_replace(paragraph, '^[' || white() || ']+', ''), '[' || white() || ']+$', '') AS paragraph
+            regexp_replace(regexp_replace(paragraph, '^[' || white() || ']+', ''), '[' || white() || ']+$', '')
+                AS paragraph
         FROM split
     )
     SELECT row, length(paragraph) AS chars,
@@ -176,8 +177,10 @@ CREATE OR REPLACE TABLE measured AS
         Latin, Han, Kana, Hangul, Cyrillic, Greek, Arabic, Hebrew, Devanagari, Bengali, Gurmukhi, Gujarati, Tamil,
         Telugu, Kannada, Malayalam, Sinhala, Thai, Lao, Myanmar, Khmer, Georgian, Armenian, Ethiopic, Other
     ) USING sum(words) GROUP BY row)
-    SELECT row, length(text) AS chars, octet_length(encode(text)) AS bytes, if(text IS NULL, NULL, coalesce(tokens, 0)) AS tokens,
-        if(text IS NULL, NULL, coalesce(shingles, 0)) AS shingles, exact.digest AS exact, normal.digest AS normal, bands.bands,
+    SELECT row, length(text) AS chars, octet_length(encode(text)) AS bytes,
+        if(text IS NULL, NULL, coalesce(tokens, 0)) AS tokens,
+        if(text IS NULL, NULL, coalesce(shingles, 0)) AS shingles,
+        exact.digest AS exact, normal.digest AS normal, bands.bands,
         CASE WHEN tokens >= n THEN 1 - shingles / (tokens - n + 1) END AS repeated_ngrams,
         if(text IS NULL, NULL, coalesce(paragraphs, 0)) AS paragraphs,
         if(text IS NULL, NULL, coalesce(longest, 0)) AS longest_paragraph,
@@ -194,8 +197,11 @@ CREATE OR REPLACE TABLE measured AS
         Bengali AS words_bengali,
         Hebrew + Gurmukhi + Gujarati + Tamil + Telugu + Kannada + Malayalam + Sinhala + Thai + Lao + Myanmar + Khmer
             + Georgian + Armenian + Ethiopic + Other AS words_other,
-        if(text IS NULL, NULL, coalesce(hits, 0)) AS gram_hits, if(text IS NULL, NULL, coalesce(item, -1)) AS gram_item, if(text IS NULL, NULL, coalesce(coverage, 0)) AS gram_coverage,
-        if(text IS NULL, NULL, coalesce(start, -1)) AS gram_start, if(text IS NULL, NULL, coalesce(until, -1)) AS gram_end
+        if(text IS NULL, NULL, coalesce(hits, 0)) AS gram_hits,
+        if(text IS NULL, NULL, coalesce(item, -1)) AS gram_item,
+        if(text IS NULL, NULL, coalesce(coverage, 0)) AS gram_coverage,
+        if(text IS NULL, NULL, coalesce(start, -1)) AS gram_start,
+        if(text IS NULL, NULL, coalesce(until, -1)) AS gram_end
     FROM texts LEFT JOIN thoughts USING (row, text) LEFT JOIN counted USING (row) LEFT JOIN distinct_ngrams USING (row)
         LEFT JOIN bands USING (row) LEFT JOIN paragraph_counts USING (row) LEFT JOIN by_script USING (row)
         LEFT JOIN contaminated USING (row)

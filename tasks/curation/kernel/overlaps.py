@@ -8,7 +8,7 @@ from tasks.curation.kernel.native import ALNUM, KINDS, ONE, TOKEN_STEP, U, compi
 
 @compiled
 def hit_book(index):
-    """Scratch for `overlap`: (last text seen by slot, hits by item, [start, end, n-gram] of runs by item, items hit)."""
+    """Scratch for `overlap`: (last text by slot, hits by item, [start, end, n-gram] of runs by item, items hit)."""
     slots, items = len(index[1]), len(index[4])
     hits, touched = np.zeros(items, np.int64), np.empty(items, np.int64)
     return np.zeros(slots, np.int64), hits, np.empty((items, 3), np.int64), touched

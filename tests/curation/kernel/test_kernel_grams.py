@@ -24,7 +24,7 @@ def hits(texts: list[str], grams: GramIndex) -> list[dict]:
 
 def test_evidence_is_the_item_its_coverage_and_the_first_span():
     grams = GramIndex.build(4, ITEMS)
-    quoted = "é! We are asked: how MANY positive, integers below one-hundred are DIVISIBLE by 3. Then all primes p such that p"
+    quoted = "é! We are asked: how MANY positive, integers below one-hundred are DIVISIBLE by 3. All primes p such that"
     covered, none = hits([quoted, "nothing of the kind"], grams)
     span = quoted.encode()[covered["gram_start"] : covered["gram_end"]].decode()
     assert span == "how MANY positive, integers below one-hundred are"

@@ -13,20 +13,23 @@ from tasks.curation.kernel import GramIndex, Spec, measure, oracle
 
 SHARED = Path(os.environ.get("R1_SHARED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 HARD = [
-    "", " ", "\n\n", "a", "\x00", "a\x00b a\x00b", None, "e\u0301 \u00e9", "\u2000x\u00a0\u3000y\u2028", "\r\n\r\nx\r\n \r\ny\r\n",
-    "<think>", "</think>", "<think></think>", " \u3000<think>a</think>b<answer></answer>c", "<think>a</think><answer>1</answer></think>",
+    "", " ", "\n\n", "a", "\x00", "a\x00b a\x00b", None, "e\u0301 \u00e9", "\u2000x\u00a0\u3000y\u2028",
+    "\r\n\r\nx\r\n \r\ny\r\n",
+    "<think>", "</think>", "<think></think>",
+    " \u3000<think>a</think>b<answer></answer>c", "<think>a</think><answer>1</answer></think>",
     "<think>``` code ``` `x` $a b$ $5 and $6 \\(x + y\\) \\[a \\( b\\] \\frac{ab}{cd}ef http://x.y/z words</think>```",
     "x<think>unopened</think> and then <answer>one</answer><answer>two</answer>", "````` `` ` ``", "$$$ a $$ b $$ c $",
-    "\\( never closed \\( one \\) two \\\\( three \\) four \\[ \\", "it's rock'n'roll, l'été ''quoted'' don''t I'm a b'c'",
-    "naïve cafe\u0301 μέτρο π r слово имя 한국어 단어 日本語テキスト हिन्दी शब्द বাংলা لغة עברית ไทย ქართული ⟨Ⅳ⟩ ²½ 𝒳 😀👩‍👩‍👧",
+    "\\( never closed \\( one \\) two \\\\( three \\) four \\[ \\",
+    "it's rock'n'roll, l'été ''quoted'' don''t I'm a b'c'",
+    "naïve cafe\u0301 μέτρο π r слово имя 한국어 단어 日本語テキスト हिन्दी शब्द বাংলা",
+    "لغة עברית ไทย ქართული ⟨Ⅳ⟩ ²½ 𝒳 😀👩‍👩‍👧",
     "same\n\nsame\n\nother\n \t\nsame  \n\n  same", "0123456789abcdefghijABCDEFGHIJ" * 5, "3+4 3-4 3*4 3<4 a!=b 50%",
     "xhttp://no.word/ _http://also.no/ (https://yes.it/a'b) https:// https://\u00e9t\u00e9 end",
 ]  # fmt: skip
 PIECES = st.one_of(
     st.sampled_from(
-        ["<think>", "</think>", "<answer>", "</answer>", "```", "`", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\frac{", "}"]
-        + ["\n", "\n\n", "\r\n", " ", "\t", "\u00a0", "\u3000", "\x00", "'", "\u2019", "http://", "https://a", "e\u0301"]
-        + ["the", "don't", "I", "x", "42", "π", "中文", "かな", "한국", "слово", "हिन्दी", "ไทย", "עברית", "😀", "K", "ﬁ", "="]
+        "<think>|</think>|<answer>|</answer>|```|`|$|$$|\\(|\\)|\\[|\\]|\\frac{|}|\n|\n\n|\r\n| |\t|\u00a0|\u3000|\x00|'"
+        "|\u2019|http://|https://a|e\u0301|the|don't|I|x|42|π|中文|かな|한국|слово|हिन्दी|ไทย|עברית|😀|K|ﬁ|=".split("|")
     ),
     st.text(st.characters(codec="utf-8", max_codepoint=0x2FFFF, exclude_categories=("Cn", "Co", "Cs")), max_size=8),
     st.text("ab \n", max_size=70),

@@ -93,14 +93,16 @@ def imported_candidates(
 
 
 def _answers(source: ImportedSource, root: Path) -> Iterator[_Answer]:
-    """Every output of every row; a row that is none of its format counts as one output."""
+    """Every output of every row; a row whose outputs cannot be read counts as one."""
     module = load(source.format) if source.format else None
     for row, raw in read_rows_of(source, root):
-        if raw.problem:
-            found = [Output("")]
-        else:
+        try:
             found = module.outputs(row) if hasattr(module, "outputs") else _in_columns(source.completions, row)
-        for number, output in enumerate(found):
+        except (AttributeError, LookupError, TypeError, ValueError):
+            if not raw.problem:
+                raise SourceError(f"source {source.name}: {raw.origin}: its outputs are none of format {source.format}") from None
+            found = []
+        for number, output in enumerate(found or [Output("")] if raw.problem else found):
             yield _Answer(raw, output, number)
 
 

@@ -214,7 +214,9 @@ def hanging(rest: list[Item], processes: int, repetitions: int) -> None:
     still = sum(not future.done() for future in hung)
     ends = [(name, decided(f.result()), f.result()["seconds"]) for name, f in zip(HANGING, hung)]
     one, two = statistics.median(one), statistics.median(last for _, last in alone)
-    print(f"\n{len(rest)} items: {len(rest) / one:,.0f}/s on 1 process, {len(rest) / two:,.0f}/s on {processes}", end="")
+    print(
+        f"\n{len(rest)} items: {len(rest) / one:,.0f}/s on 1 process, {len(rest) / two:,.0f}/s on {processes}", end=""
+    )
     print(f" (ratio {one / two:.2f})")
     print(f"\nhang corpus: {len(bad)} answers spread among {len(rest)} others, {processes} processes")
     print(f"  {dict(Counter(d[0] for _, d, _ in ends))}; at most {sum(limits.tries) + limits.cpu_seconds:g} CPU-s each")

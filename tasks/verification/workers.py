@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STARTUP_SECONDS = 120.0  # of wall time, for the libraries' imports on a machine under load
-NICENESS = 10  # of the workers for jobs that take long: a tenth of a core against one that is in demand
+NICENESS = 5  # of the workers for jobs that take long: a third of what one gets that does not
 PATIENCE = 20  # times the wall limit, for a worker that waits for a core and not for anything else
 THREADS_PER_CORE = 4  # for thread domains: a jail waits more than it computes
 _ROOT = Path(__file__).resolve().parents[2]

@@ -46,7 +46,7 @@ def contamination(
     Exact means equal but for case, spacing and punctuation. The table counts items of B and rows of A; the
     examples and the report mark the shared words. Rules and their limits: docs/curation.md, Contamination.
 
-    Exit status: 0 whatever was found; 1 a file cannot be read.
+    Exit status: 0 whatever was found; 1 a file cannot be read or written.
     """
     from tasks.curation.contamination_overlap import compare
     from tasks.curation.contamination_sets import read_set
@@ -67,7 +67,11 @@ def contamination(
     if html:
         from tasks.curation.contamination_report import write_html
 
-        write_html(found, html, html_limit)
+        try:
+            write_html(found, html, html_limit)
+        except OSError as error:
+            typer.echo(f"{error.filename or html}: the report cannot be written: {error.strerror}", err=True)
+            raise typer.Exit(1) from None
     if as_json:
         json.dump(found.as_json(), sys.stdout, ensure_ascii=False, indent=1)
         sys.stdout.write("\n")

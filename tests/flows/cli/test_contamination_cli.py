@@ -82,6 +82,11 @@ def test_csv_without_header_and_limits(sets):
     assert "The 1 strongest of 2 overlaps" in (sets / "r.html").read_text().replace("\n", " ")
 
 
+def test_a_report_that_cannot_be_written_is_named(sets):
+    done = run("train.jsonl", "test.csv", "--html", "test.csv/report.html")
+    assert done.exit_code == 1 and "test.csv: the report cannot be written" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

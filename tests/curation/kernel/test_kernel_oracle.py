@@ -28,8 +28,8 @@ HARD = [
 ]  # fmt: skip
 PIECES = st.one_of(
     st.sampled_from(
-        "<think>|</think>|<answer>|</answer>|```|`|$|$$|\\(|\\)|\\[|\\]|\\frac{|}|\n|\n\n|\r\n| |\t|\u00a0|\u3000|\x00|'"
-        "|\u2019|http://|https://a|e\u0301|the|don't|I|x|42|π|中文|かな|한국|слово|हिन्दी|ไทย|עברית|😀|K|ﬁ|=".split("|")
+        "<think>|</think>|<answer>|</answer>|```|`|$|$$|\\(|\\)|\\[|\\]|\\frac{|}|\n|\n\n|\r\n| |\t|\u00a0|\u3000|\x00"
+        "|'|\u2019|http://|https://a|e\u0301|the|don't|I|x|42|π|中文|かな|한국|слово|हिन्दी|ไทย|עברית|😀|K|ﬁ|=".split("|")
     ),
     st.text(st.characters(codec="utf-8", max_codepoint=0x2FFFF, exclude_categories=("Cn", "Co", "Cs")), max_size=8),
     st.text("ab \n", max_size=70),

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tasks.curation.kernel.measures import normal_hash, shingle_sets
+
 _FILTER_BITS = 16  # bits of the filter in front of the table, for each n-gram
 
 
@@ -31,8 +33,6 @@ class GramIndex:
     @classmethod
     def build(cls, n: int, texts: pa.Array, max_document_frequency: int | None = None, names=None) -> "GramIndex":
         """From the items' texts; n-grams in more than `max_document_frequency` items are boilerplate and left out."""
-        from tasks.curation.kernel.measures import normal_hash, shingle_sets
-
         names = tuple(map(str, range(len(texts)))) if names is None else tuple(names)
         if len(names) != len(texts):
             raise ValueError(f"{len(names)} names for {len(texts)} items: wanted one each")
@@ -100,8 +100,3 @@ class GramIndex:
             np.concatenate([[0], np.cumsum(counts)]), lists.flatten().to_numpy(),
             items["normal"].combine_chunks(),
         )  # fmt: skip
-
-
-NO_GRAMS = GramIndex(
-    0, (), np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.int32), pa.array([], pa.binary(16))
-)

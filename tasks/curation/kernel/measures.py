@@ -1,15 +1,18 @@
 """Measures of texts for filters, deduplication and decontamination: one compiled scan over Arrow arrays."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.curation.kernel.arrow import Texts, binary16, flat
 from tasks.curation.kernel.characters import SCRIPT_NAMES, class_table, letter_rules, normalised
-from tasks.curation.kernel.grams import NO_GRAMS, GramIndex
 from tasks.curation.kernel.layout import COUNTS, NOT_NFC, WIDTH, WORDS
 from tasks.responses import CHARS_PER_WORD
+
+if TYPE_CHECKING:
+    from tasks.curation.kernel.grams import GramIndex
 
 COLUMNED_SCRIPTS = ("Latin", "Han", "Kana", "Hangul", "Cyrillic", "Greek", "Arabic", "Devanagari", "Bengali")
 _MASK64 = (1 << 64) - 1
@@ -64,7 +67,7 @@ def banding(threshold: float, permutations: int, recall: float = 0.99) -> tuple[
     raise ValueError(f"{permutations} permutations find Jaccard {threshold} with a recall below {recall}: take more")
 
 
-def measure(texts: pa.Array, spec: Spec = Spec(), grams: GramIndex | None = None) -> pa.RecordBatch:
+def measure(texts: pa.Array, spec: Spec = Spec(), grams: "GramIndex | None" = None) -> pa.RecordBatch:
     """One row of measures for each text, in order; a null text gives a row of nulls.
 
     Columns: see `schema`. Texts: string, large_string or binary (UTF-8), sliced or not; ValueError naming the row of
@@ -77,13 +80,19 @@ def measure(texts: pa.Array, spec: Spec = Spec(), grams: GramIndex | None = None
     out = np.zeros((count, WIDTH), np.int64)
     exact, normal = np.empty((count, 16), np.uint8), np.empty((count, 16), np.uint8)
     bands = np.zeros((count, spec.bands), np.uint64)
-    index = grams or NO_GRAMS
+    n, index = (grams.n, grams.arrays()) if grams is not None else (0, _no_grams())
     measure_texts(
         batch.data, batch.offsets, (*class_table(), *letter_rules()), spec.shingle, (*spec.coefficients(), spec.rows),
-        index.n, index.arrays(), out, exact, normal, bands,
+        n, index, out, exact, normal, bands,
     )  # fmt: skip
     _composed(batch, out[:, NOT_NFC] != 0, normal)
     return _batch(out, batch.null, exact, normal, bands, spec, grams is not None)
+
+
+def _no_grams() -> tuple[np.ndarray, ...]:
+    """What `GramIndex.arrays` gives of an index without items."""
+    empty = np.zeros(1, np.uint64)
+    return empty, np.zeros(64, np.uint64), np.zeros((64, 2), np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)
 
 
 def _composed(batch: Texts, rows: np.ndarray, normal: np.ndarray) -> None:

@@ -53,10 +53,14 @@ class Params(Settings):
         ge=0, le=1, description="share of the prompts the judge decides; the paper says a part; 0: no judge"
     )
     min_judge_accuracy: float = Field(
-        0.8, ge=0, le=1, description="on the judge's held-out pairs; one below it decides nothing, and the metrics say so"
+        0.8,
+        ge=0,
+        le=1,
+        description="on the judge's held-out pairs; one below it decides nothing, and the metrics say so",
     )
     endpoint: EndpointSettings | None = Field(
-        None, description="a served model that judges in place of the checkpoint of the stage `judge`; none: the checkpoint"
+        None,
+        description="a served model that judges in place of the checkpoint of the stage `judge`; none: the checkpoint",
     )
     max_infra_share: float = Field(
         0.05, ge=0, le=1, description="of the judge's replies and of all verdicts; the stage stops above it"

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from flows.orchestration.dag import load_dag
+from tests.compiled import copy_compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -63,7 +64,8 @@ def built(tmp_path_factory):
     for name in filter(None, files):
         if (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name)
+    copy_compiled(ROOT, folder)
     shutil.copy(ROOT / "tests/smoke.yaml", folder / "params.yaml")
     if SHARED.is_dir():
         add_real_sources(folder / "params.yaml")

@@ -17,6 +17,7 @@ import yaml
 
 from tasks.provenance.artifacts import read_rows, write_manifest, write_rows
 from tasks.rows import COMPLETION, DECISION, PREFERENCE_PAIR, PROMPT, SAFETY_LABEL, SFT_EXAMPLE, VERDICT, row_id
+from tests.compiled import copy_compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -45,6 +46,7 @@ def checkout(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("flows", "tasks"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_compiled(ROOT, root)
     shutil.copy(ROOT / "dvc.yaml", root)
     configure(root)
     run(root, "prompts")

@@ -21,7 +21,7 @@ def ours(files: list[Path], workers: int, start, bands: tuple[int, int] = (BANDS
     import duckdb
     import pyarrow as pa
 
-    from tasks.curation.kernel import Spec, measure
+    from tasks.curation.kernel import Spec, sketch
     from tasks.curation.policy import Deduplication
 
     spec = Spec(SHINGLE, PERMUTATIONS, *bands)
@@ -34,7 +34,7 @@ def ours(files: list[Path], workers: int, start, bands: tuple[int, int] = (BANDS
         said = pa.chunked_array([["one two three four five six seven eight"] * 2])
         _deduplicated(
             duckdb.connect(),
-            [(warm, measure(said.chunk(0), spec))],
+            [(warm, sketch(said.chunk(0), spec))],
             lambda r: [(r, said.chunk(0).take(r))],
             policy,
             work,
@@ -44,7 +44,7 @@ def ours(files: list[Path], workers: int, start, bands: tuple[int, int] = (BANDS
 
         def one(job):
             table = _parquet(job[0]).read_row_group(job[1], columns=[*columns, "text"], use_threads=False)
-            return table.select(columns), measure(table["text"].combine_chunks(), spec)
+            return table.select(columns), sketch(table["text"].combine_chunks(), spec)
 
         measured = list(pool.map(one, groups))
         with duckdb.connect(config={"threads": workers}) as con:

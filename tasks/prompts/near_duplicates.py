@@ -21,7 +21,7 @@ def near_duplicates(
     """
     import duckdb
 
-    from tasks.curation.kernel import Spec, banding, measure
+    from tasks.curation.kernel import Spec, banding, sketch
     from tasks.curation.near_duplicates import deduplicate
 
     found: list[tuple[int, float, float] | None] = [None] * len(texts)
@@ -32,7 +32,7 @@ def near_duplicates(
     spec = Spec(policy.shingle, policy.permutations, bands, rows)
     column = pa.array(texts, pa.large_string())
     with duckdb.connect(config={"threads": threads}) as con:
-        con.register("measures", _measured(column, spec, measure))
+        con.register("measures", _measured(column, spec, sketch))
         con.execute("CREATE TABLE measured AS FROM measures ORDER BY row")
         con.unregister("measures")
 
@@ -48,11 +48,10 @@ def near_duplicates(
     return found
 
 
-def _measured(texts: pa.Array, spec, measure) -> pa.Table:
+def _measured(texts: pa.Array, spec, sketch) -> pa.Table:
     """The table that `deduplicate` reads; every text is a prompt of its own, its place is its rank."""
-    measures = pa.Table.from_batches([measure(texts.slice(i, BATCH), spec) for i in range(0, len(texts), BATCH)])
+    measures = pa.Table.from_batches([sketch(texts.slice(i, BATCH), spec) for i in range(0, len(texts), BATCH)])
     place = pa.array(np.arange(len(texts), dtype=np.int32))
     names = pa.array([f"{i:09}" for i in range(len(texts))])
     own = {"row": place, "id": names, "prompt_id": names, "index": place, "passes": pa.array(np.ones(len(texts), bool))}
-    shared = ("chars", "tokens", "shingles", "exact", "normal", "bands")
-    return pa.table(own | {name: measures[name] for name in shared})
+    return pa.table(own | {name: measures[name] for name in measures.column_names})

@@ -11,9 +11,10 @@ from tasks.curation.kernel.measures import (
     normal_hash,
     schema,
     shingle_sets,
+    sketch,
 )
 
 __all__ = [
     "GramIndex", "Spec", "banding", "exact_hash", "jaccard", "measure", "normal_hash", "normalised", "schema",
-    "shingle_sets", "token_spans",
+    "shingle_sets", "sketch", "token_spans",
 ]  # fmt: skip

@@ -83,10 +83,40 @@ def scan_text(data, lo, hi, characters, scratch):
     return scan(text, size, characters[0], characters[1], tokens, starts, plain, newlines, tags)
 
 
+@njit(nogil=True)
+def sort_hashes(hashes, into, ends):
+    """Distinct, even hashes in order: dealt out by their upper bits, about one to a place, then neighbours settled.
+
+    `ends` is scratch for twice as many numbers as there are hashes, and for 64 at least.
+    """
+    places, shift = 64, np.uint64(58)
+    while places < len(hashes):
+        places *= 2
+        shift -= np.uint64(1)
+    ends[:places] = 0
+    for gram in hashes:
+        ends[gram >> shift] += np.uint64(1)
+    for k in range(1, places):
+        ends[k] += ends[k - 1]
+    for gram in hashes:
+        ends[gram >> shift] -= np.uint64(1)
+        into[ends[gram >> shift]] = gram
+    for k in range(1, len(into)):
+        gram, at = into[k], k
+        while at > 0 and into[at - 1] > gram:
+            into[at] = into[at - 1]
+            at -= 1
+        into[at] = gram
+
+
 def _measure(sources):
     @compiled
-    def measure_texts(data, offsets, characters, n, permutations, gram_n, index, out, exact, normal, bands):
-        """Every measure of each text, into out [texts, WIDTH], exact and normal [texts, 16], bands [texts, bands]."""
+    def measure_texts(data, offsets, characters, n, permutations, brief, gram_n, index, out, exact, normal, bands):
+        """Every measure of each text, into out [texts, WIDTH], exact and normal [texts, 16], bands [texts, bands].
+
+        `brief`: only what duplicates are sought by (`sketch`); a flag and not a second function, which would have to
+        be compiled as well.
+        """
         if sources == 0:
             return
         pages, classes, needed, spaceless = characters
@@ -108,6 +138,12 @@ def _measure(sources):
             wide = (seen & WHITE_BIT) != 0
             folds = fold_all(text, size, pages, classes, folded) if wide else fold(text, size, folded)
             put_digest(normal[row], folded, 0, folds)
+            counts[layout.SHINGLES] = shingle_set(tokens, count, n, table, found)
+            if counts[layout.SHINGLES] > 0:
+                minhash(found, counts[layout.SHINGLES], factors, terms, halves, signature)
+                band_hashes(signature, rows, bands[row])
+            if brief:
+                continue
             counts[layout.PARAGRAPHS] = find_paragraphs(text, size, pages, classes, newlines, lines, paragraphs)
             repetition(text, chars == size, paragraphs, counts[layout.PARAGRAPHS], table, counts)
             start, end = chain_of_thought(text, size, tags, pages, classes, counts)
@@ -115,10 +151,6 @@ def _measure(sources):
                 counts[layout.THOUGHT_CHARS] = code_points(text, start, end)
             count_words(text, start, end, pages, classes, needed, spaceless, counts)
             count_fences(text, start, end, counts)
-            counts[layout.SHINGLES] = shingle_set(tokens, count, n, table, found)
-            if counts[layout.SHINGLES] > 0:
-                minhash(found, counts[layout.SHINGLES], factors, terms, halves, signature)
-                band_hashes(signature, rows, bands[row])
             if gram_n > 0:
                 overlap(text, size, tokens, starts, plain, plains, gram_n, index, book, row + 1, counts)
 
@@ -147,7 +179,7 @@ def _shingles(sources):
                 larger = np.empty(2 * (at + size), np.uint64)
                 larger[:at] = hashes[:at]
                 hashes = larger
-            hashes[at : at + size] = np.sort(found[:size])
+            sort_hashes(found[:size], hashes[at : at + size], table)
             lists[row + 1] = at + size
         return lists, hashes[: lists[-1]].copy()
 

@@ -22,6 +22,7 @@ from tasks.curation.kernel import (
     normal_hash,
     normalised,
     shingle_sets,
+    sketch,
     token_spans,
 )
 from tasks.responses import parse, script_words
@@ -162,6 +163,25 @@ def test_every_kind_of_string_array_gives_the_same():
         measure(pa.array([1]))
 
 
+@pytest.mark.parametrize("spec", [Spec(), Spec(shingle=2, permutations=40, bands=5, rows=7, seed=3)])
+def test_a_sketch_has_the_values_of_measure(spec):
+    texts = pa.array(HARD)
+    brief, everything = sketch(texts, spec), measure(texts, spec)
+    assert brief.equals(everything.select(["chars", "tokens", "shingles", "exact", "normal", "bands"]))
+    assert sketch(texts[:0], spec).num_rows == 0
+
+
+@pytest.mark.parametrize("size", [5, 6, 68, 69, 200, 5_000])
+def test_shingle_sets_are_sorted_and_distinct(size):
+    rng = random.Random(size)
+    texts = [" ".join(rng.choices("abcdefgh", k=size)) for _ in range(4)] + [" ".join(map(str, range(size)))]
+    offsets, hashes = shingle_sets(pa.array(texts), 5)
+    wanted = [len({tuple(words[k : k + 5]) for k in range(size - 4)}) for words in map(str.split, texts)]
+    assert np.diff(offsets).tolist() == wanted
+    for a, b in zip(offsets, offsets[1:]):
+        assert (hashes[a + 1 : b] > hashes[a : b - 1]).all()
+
+
 def test_every_input_is_served_by_one_compilation(tmp_path):
     """A second one costs half a minute in each process that has no cache."""
     from tasks.curation.kernel.fused import measure_texts
@@ -171,6 +191,7 @@ def test_every_input_is_served_by_one_compilation(tmp_path):
     for texts in (pa.array(TEXTS), pa.array([], pa.string()), pa.array([""]), pa.nulls(2), foreign):
         measure(texts)
         measure(texts, Spec(), GramIndex.load(tmp_path))
+        sketch(texts)
     assert len(measure_texts.signatures) == 1
 
 

@@ -59,7 +59,8 @@ def curate(
 
     INPUT has columns id, prompt_id, prompt, text and may have verdict, language, domain, source, index, finish; others
     are carried through. DIR gets kept.parquet, decisions.parquet (every rule for every row), outcomes.parquet (the
-    first reason), near_duplicates.parquet, funnel.json, funnel.svg and .png, manifest.json.
+    first reason), prompts.parquet (the same by prompt), near_duplicates.parquet, funnel.json, funnel.svg and .png,
+    manifest.json.
 
     The result is the same for any number of threads and any cut into files. A killed run goes on when it is started
     again. A file with a sha256 in a manifest.json beside it, in FILE.sha256 or in --sha256 is checked against it.
@@ -208,7 +209,7 @@ def tell(out: Path, id: str) -> None:
     for other in siblings[:SHOWN]:
         console.print(f"  {other['id']}: {_fate(other)}")
     if len(siblings) > SHOWN:
-        console.print(f"  and {len(siblings) - SHOWN} more in {out / 'outcomes.parquet'}")
+        console.print(f"  and {len(siblings) - SHOWN} more in {out / 'prompts.parquet'}")
 
 
 def _fate(outcome: dict) -> str:

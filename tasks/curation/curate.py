@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tasks.curation.funnel import Counts, Funnel
 from tasks.curation.inputs import SHARD_BYTES, Shard, Source, agreed, checked_source, find_sources, register
+from tasks.curation.named import named_columns
 from tasks.curation.place import KIND, Place, writing
-from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy, Selection
+from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy
 from tasks.curation.workers import Workers
 
 MEMORY = 4 << 30  # bytes, of all processes together
@@ -50,7 +51,7 @@ def curate(
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Funnel:
-    """Curate files of candidates into `out` (kept, decisions, outcomes, near_duplicates, funnel, manifest).
+    """Curate files of candidates into `out` (kept, decisions, outcomes, prompts, near_duplicates, funnel, manifest).
 
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
     that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which
@@ -139,7 +140,7 @@ class _Session:
         from tasks.curation.shards import Scan
 
         policy = self.policy
-        scan = Scan(spec(policy.deduplication), policy.filters.refused_openings, named(policy.selection))
+        scan = Scan(spec(policy.deduplication), policy.filters.refused_openings, named_columns(policy.selection, self.schema))
         if not policy.decontamination.against:
             return scan
         from tasks.curation.contamination import benchmarks
@@ -247,6 +248,7 @@ class _Session:
         export.write_decisions(
             con, steps, self.malformed, folder, counts, lambda n: self.progress("writing decisions", n, total)
         )
+        export.write_prompts(con, folder)
         export.write_near_duplicates(con, folder)
         funnel, kept = counts.funnel(steps), export.kept_rows(con)
         if funnel.kept != len(kept["row"]):
@@ -287,14 +289,6 @@ def spec(deduplication: Deduplication):
     thresholds = [t for t in (deduplication.within_prompt, deduplication.across_prompts) if t is not None]
     bands, rows = banding(min(thresholds), deduplication.permutations) if thresholds else (1, 1)
     return Spec(deduplication.shingle, deduplication.permutations, bands, rows)
-
-
-def named(selection: Selection) -> tuple[str, ...]:
-    """Columns that a selection names, of the candidates or of ours."""
-    names = {band.column for _, band in selection.all_bands} | {b.column for b in selection.bins}
-    for cap in selection.all_caps:
-        names |= {cap.by, *(key.removeprefix("-") for key in cap.order)}
-    return tuple(sorted(names - {None}))
 
 
 @contextlib.contextmanager

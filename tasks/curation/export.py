@@ -20,9 +20,9 @@ from tasks.curation.shards import batches
 from tasks.rows import DECISION, row_id
 
 STEPS = ("filters", "decontamination", "deduplication", "selection")
-GROUP = 16_384  # candidates of a row group of decisions.parquet and outcomes.parquet
-RANGE = 4 * GROUP  # candidates asked of the database at a time
-KEPT_ROWS, KEPT_BYTES = 8192, 64 << 20  # of a row group of kept.parquet, whichever comes first
+GROUP = 4096  # candidates of a row group: one is read for the story of a row
+RANGE = 16 * GROUP  # candidates asked of the database at a time
+KEPT_ROWS, KEPT_BYTES = 2048, 64 << 20  # of a row group of kept.parquet, whichever comes first
 BUCKET_BYTES = 128 << 20  # of kept texts put together at a time
 RUN_BYTES = 192 << 20  # of kept rows of a shard sorted at a time
 OUTCOME = pa.schema(
@@ -154,14 +154,15 @@ class _Flat:
         """What came of each candidate, by its first failing decision; counted on the way."""
         width = len(self.step)
         rules = self.fields["rule"][:width].to_pylist()
-        failed = ~self.fields["keep"].to_numpy(zero_copy_only=False).reshape(-1, width)
-        first = np.where(failed.any(axis=1), failed.argmax(axis=1), -1)
+        failed = ~self.fields["keep"].to_numpy(zero_copy_only=False).reshape(len(self.group), width)
+        first = np.where(failed.any(axis=1), failed.argmax(axis=1) if width else 0, -1)
         if ((first < 0) != _one(self.group["passes"]).to_numpy(zero_copy_only=False)).any():
             raise AssertionError("candidates pass by one count and fail by the other")
         counts.add([self.steps[i] for i in self.step], rules, failed, first)
         reason = pa.array(first, mask=first < 0)
         stages = pa.array(self.steps, pa.string()).take(pa.array(self.step)).take(reason)
-        columns = [self.group["id"], self.group["prompt_id"], pa.array(first < 0), stages, pa.array(rules).take(reason)]
+        columns = [self.group["id"], self.group["prompt_id"], pa.array(first < 0), stages]
+        columns.append(pa.array(rules, pa.string()).take(reason))
         return pa.table(columns, schema=OUTCOME)
 
 
@@ -177,6 +178,17 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return (
         column.combine_chunks() if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1 else column.chunk(0)
     )
+
+
+def write_prompts(con, folder: Path) -> None:
+    """prompts.parquet: the rows of outcomes.parquet by prompt_id, then id, so that the candidates of a prompt are found."""
+    found = con.sql(
+        "SELECT * FROM read_parquet($file) WHERE prompt_id IS NOT NULL ORDER BY prompt_id, id",
+        params={"file": str(folder / "outcomes.parquet")},
+    ).to_arrow_table()
+    with _Table(folder / "prompts.parquet", OUTCOME) as table:
+        for first in range(0, len(found), GROUP):
+            table.group(found.slice(first, GROUP).cast(OUTCOME))
 
 
 def write_near_duplicates(con, folder: Path) -> int:

@@ -166,8 +166,6 @@ def _first_line(error: Exception) -> str:
 
 def _columns(path: str, schema: pa.Schema, columns: Mapping[str, str]) -> tuple[tuple, tuple]:
     """((name here, name in the file), …) and the other columns of a file, after checking their types."""
-    if strangers := sorted(set(columns) - {*REQUIRED, *OPTIONAL}):
-        raise CurationError(f"columns: {strangers[0]!r} is none of {', '.join((*REQUIRED, *OPTIONAL))}")
     here = []
     for name in (*REQUIRED, *OPTIONAL):
         theirs = columns.get(name, name)
@@ -261,6 +259,8 @@ def register(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Shard], list[dict]]:
     """Shards of checked sources, and the malformed lines of those that were JSON; `run` is a (parallel) map."""
+    if strangers := sorted(set(columns) - {*REQUIRED, *OPTIONAL}):
+        raise CurationError(f"columns: {strangers[0]!r} is none of {', '.join((*REQUIRED, *OPTIONAL))}")
     different(sources)
     lines = [s for s in sources if not s.path.endswith(".parquet")]
     jobs = [[s.path for s in lines], [s.sha256 for s in lines]]

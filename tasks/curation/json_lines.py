@@ -27,13 +27,16 @@ def convert(path: str, digest: str, columns: Mapping[str, str], folder: Path) ->
 
     Columns have their names here, LINE the line of a row. Objects and lists are carried as their JSON text.
     """
-    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 1]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 2]).encode()).hexdigest()[:24]
     done, making = folder / key, folder / f"{key}.new"
     if done.is_dir():
         return done
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
-    reader = _Reader(path, {theirs: name for name, theirs in columns.items()})
+    names: dict[str, list[str]] = {}
+    for name in (*REQUIRED, *OPTIONAL):
+        names.setdefault(columns.get(name, name), []).append(name)
+    reader = _Reader(path, names)
     parts = {}
     for number, table in enumerate(reader.tables()):
         name = f"part-{number:05}.parquet"
@@ -51,8 +54,8 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 class _Reader:
-    def __init__(self, path: str, names: Mapping[str, str]):
-        self.path, self.names = path, names
+    def __init__(self, path: str, names: Mapping[str, list[str]]):
+        self.path, self.names = path, names  # column of the file -> names here
         self.bad: list[dict] = []  # {"line", "reason"}
         self.kinds: dict[str, tuple[type, int]] = {}  # column -> kind of its values, line of the first one
 
@@ -97,10 +100,12 @@ class _Reader:
                 raise BadLine("half a surrogate pair, no character") from None
         row = {LINE: number}
         for theirs, value in values.items():
-            name = self.names.get(theirs, theirs)
-            if name in row:
-                raise CurationError(f"{self.path}:{number}: column {theirs!r} collides with the one taken for {name!r}")
-            row[name] = self._value(name, theirs, value, number)
+            for name in self.names.get(theirs, [theirs]):
+                if name in row:
+                    raise CurationError(
+                        f"{self.path}:{number}: column {theirs!r} collides with the one taken for {name!r}"
+                    )
+                row[name] = self._value(name, theirs, value, number)
         for name in REQUIRED:
             if row.get(name) is None:
                 raise BadLine(f"{name} is missing or null")

@@ -5,7 +5,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -36,7 +36,7 @@ class Filters(Settings):
     max_repeated_paragraphs: float | None = Field(
         None, ge=0, le=1, description="share of code points in paragraphs that repeat an earlier one"
     )
-    refused_openings: tuple[str, ...] = Field(
+    refused_openings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="openings of the summary that mark a refusal or boilerplate, any case"
     )
 

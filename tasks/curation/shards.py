@@ -21,15 +21,15 @@ import pyarrow.compute as pc
 from tasks.curation.columns import LINE, OPTIONAL, REQUIRED
 from tasks.curation.inputs import Shard, opened
 from tasks.curation.kernel import Spec, measure
+from tasks.curation.openings import openings_of
 from tasks.curation.place import writing
 from tasks.curation.policy import CurationError, Decontamination
 from tasks.responses import scripts_of
 
 BATCH_BYTES = 32 << 20  # of uncompressed columns decoded at a time
 BATCH_ROWS = 8192
-OPENING = 400  # bytes of a summary in which an opening is looked for
 WORDS = ("latin", "han", "kana", "hangul", "cyrillic", "greek", "arabic", "devanagari", "bengali")
-CODE = ("shards.py", "inputs.py", "columns.py", "kernel/*.py", "contamination*.py", "../responses.py")
+CODE = ("shards.py", "inputs.py", "columns.py", "openings.py", "kernel/*.py", "contamination*.py", "../responses.py")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Scan:
 
     spec: Spec
     openings: tuple[str, ...] = ()
-    named: tuple[str, ...] = ()  # columns of the candidates that the policy's selection names
+    named: tuple[tuple[str, str], ...] = ()  # (column that the policy's selection names, Arrow type it is read as)
     decontamination: Decontamination = Decontamination()
     benchmarks: Path | None = None  # folder with the hashes of the evaluation sets' problems
     benchmarks_sha: str = ""
@@ -73,7 +73,7 @@ def process_shard(shard: Shard, scan: Scan, out: Path) -> Path:
     malformed, writer = [], None
     with writing(temporary):
         try:
-            for start, batch in batches(shard, (*REQUIRED, *OPTIONAL, *scan.named)):
+            for start, batch in batches(shard, (*REQUIRED, *OPTIONAL, *dict(scan.named))):
                 rows, bad = _well_formed(shard, start, batch)
                 malformed += bad
                 measured = _measured(rows, scan)
@@ -103,9 +103,10 @@ def batches(
     so are row groups without a position of `wanted` (ascending).
     """
     file = opened(shard.path)
-    columns = {theirs: name for name, theirs in shard.columns if names is None or name in names}
+    columns = {name: theirs for name, theirs in shard.columns if names is None or name in names}
     columns |= {name: name for name in shard.extra if names is None or name in names}
     columns |= {LINE: LINE} if shard.lines else {}
+    read = list(dict.fromkeys(columns.values()))
     position = 0
     for group in range(*shard.groups):
         meta = file.metadata.row_group(group)
@@ -114,9 +115,9 @@ def batches(
             continue
         size = max(1, min(BATCH_ROWS, BATCH_BYTES * meta.num_rows // max(1, meta.total_byte_size)))
         try:
-            for batch in file.iter_batches(size, row_groups=[group], columns=list(columns), use_threads=False):
-                arrays = [_decoded(array) for array in batch.columns]
-                yield first, pa.RecordBatch.from_arrays(arrays, [columns[name] for name in batch.schema.names])
+            for batch in file.iter_batches(size, row_groups=[group], columns=read, use_threads=False):
+                arrays = dict(zip(batch.schema.names, map(_decoded, batch.columns)))
+                yield first, pa.RecordBatch.from_pydict({name: arrays[theirs] for name, theirs in columns.items()})
                 first += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             if getattr(error, "errno", None):
@@ -178,19 +179,22 @@ def _measured(rows: pa.RecordBatch, scan: Scan) -> pa.RecordBatch:
     for name in OPTIONAL:
         kind = pa.int64() if name == "index" else pa.string()
         columns[name] = rows[name].cast(kind) if name in rows.schema.names else pa.nulls(len(rows), kind)
-    columns |= {name: rows[name] for name in scan.named if name in rows.schema.names and name not in columns}
     columns["language"] = columns["language"].fill_null("en")
     columns["position"] = rows["position"]
     columns["line"] = rows[LINE] if LINE in rows.schema.names else pa.nulls(len(rows), pa.int64())
     columns |= dict(zip(measures.schema.names, measures.columns, strict=True))
     columns["words"], columns["language_share"] = _language(columns)
-    columns["opening"] = _openings(text, columns["think_close"], scan.openings)
+    columns["opening"] = openings_of(text, columns["think_close"], scan.openings)
     if problems:
         from tasks.curation.contamination import prompt_decisions, text_decisions
 
         columns["prompt_findings"] = prompt_decisions(rows["prompt"], problems, scan.decontamination)
         columns["text_findings"] = text_decisions(measures, problems, scan.decontamination)
-    return pa.RecordBatch.from_pydict({k: v for k, v in columns.items() if not k.startswith(("words_", "gram_"))})
+    columns = {k: v for k, v in columns.items() if not k.startswith(("words_", "gram_"))}
+    for name, alias in scan.named:  # in every shard of a run, and of one type: tables of shards are read together
+        kind = pa.type_for_alias(alias)
+        columns[name] = rows[name].cast(kind, safe=False) if name in rows.schema.names else pa.nulls(len(rows), kind)
+    return pa.RecordBatch.from_pydict(columns)
 
 
 @functools.lru_cache(1)
@@ -217,29 +221,6 @@ def _language(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
         wanted[here] = np.sum([counts[s][here] for s in sorted(scripts)], axis=0)
     share = np.divide(wanted, total, out=np.full(len(total), np.nan), where=total > 0)
     return pa.array(total), pa.array(share, mask=np.isnan(share))
-
-
-def _openings(text: pa.Array, closings: pa.Array, openings: Sequence[str]) -> pa.Array:
-    """The refused opening that a summary (what follows </think>, or the whole text) begins with; null where none.
-
-    `closings` counts the </think> of each text: a single one is sought from the end, where it is near.
-    """
-    if not openings or not len(text):
-        return pa.nulls(len(text), pa.string())
-    offsets = np.frombuffer(text.buffers()[1], np.int64 if pa.types.is_large_string(text.type) else np.int32)
-    offsets = offsets[text.offset : text.offset + len(text) + 1].tolist()
-    data = (text.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
-    folded = tuple(opening.casefold() for opening in openings)
-    found: list[str | None] = []
-    for start, stop, closed in zip(offsets, offsets[1:], closings.to_pylist()):
-        if closed:
-            find = data.rfind if closed == 1 else data.find
-            start = find(b"</think>", start, stop) + len(b"</think>")
-        head = data[start : min(stop, start + OPENING)].decode(errors="ignore").lstrip().casefold()
-        found.append(
-            next(o for o, f in zip(openings, folded) if head.startswith(f)) if head.startswith(folded) else None
-        )
-    return pa.array(found, pa.string())
 
 
 class Texts:

@@ -14,7 +14,7 @@ from tasks.curation.policy import Benchmark, CurationError, Deduplication, Polic
 from tasks.provenance.artifacts import checked, read_manifest
 from tests.curation.made_candidates import POLICY, candidate, candidates, curated, prose, response, write
 
-RESULT = ("kept.parquet", "decisions.parquet", "outcomes.parquet", "near_duplicates.parquet", "funnel.json")
+RESULT = ("kept.parquet", "decisions.parquet", "outcomes.parquet", "prompts.parquet", "near_duplicates.parquet", "funnel.json")
 PICTURE = ("funnel.svg", "funnel.png")
 
 

@@ -44,7 +44,7 @@ def test_small_groups_buckets_and_runs_give_the_same_rows(tmp_path, monkeypatch)
     for name, value in {"GROUP": 16, "RANGE": 48, "KEPT_ROWS": 5, "BUCKET_BYTES": 3000, "RUN_BYTES": 5000}.items():
         monkeypatch.setattr(export, name, value)
     curated([path], POLICY, tmp_path / "small")
-    for name in ("kept", "decisions", "outcomes"):
+    for name in ("kept", "decisions", "outcomes", "prompts"):
         small, large = (pq.read_table(tmp_path / size / f"{name}.parquet") for size in ("small", "large"))
         assert small.equals(large)
     assert pq.read_metadata(tmp_path / "small" / "kept.parquet").num_row_groups >= 20

@@ -42,6 +42,10 @@ def curate(
     sha256: Annotated[
         Path | None, typer.Option(help="List of checksums of the inputs, as sha256sum prints it.", show_default=False)
     ] = None,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(help="What r1 verify said of the one JSONL INPUT; of several, by id.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For choices at random among equals.")] = 0,
     work: Annotated[
         Path | None,
@@ -66,6 +70,8 @@ def curate(
     again. A file with a sha256 in a manifest.json beside it, in FILE.sha256 or in --sha256 is checked against it.
 
     r1 curate outputs/*.jsonl --policy r1 --out sft
+    r1 verify rows.jsonl > verdicts.jsonl
+    r1 curate rows.jsonl --verdicts verdicts.jsonl --columns text=completion --policy r1 --out sft
     r1 curate --why ID --out sft
     """
     from tasks.curation.policy import CurationError
@@ -91,6 +97,7 @@ def curate(
             seed,
             work,
             keep_work,
+            verdicts,
         )
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command goes on from the shards that are finished\n")
@@ -99,7 +106,7 @@ def curate(
         raise CurationError(f"{error.filename}: {error.strerror}") from None
 
 
-def run(inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work) -> None:
+def run(inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work, verdicts) -> None:
     from rich.console import Console
 
     from tasks.curation.curate import curate as curated
@@ -112,7 +119,7 @@ def run(inputs, out, policy, columns, against, threads, memory, max_bad_share, s
     with Bars() as bars:
         funnel = curated(
             inputs, settings, out, columns, work, threads or len(os.sched_getaffinity(0)), memory, benchmarks,
-            max_bad_share, read_sums(sums) if sums else None, seed, root, keep_work, progress=bars,
+            max_bad_share, read_sums(sums) if sums else None, seed, root, keep_work, progress=bars, verdicts=verdicts,
         )  # fmt: skip
     console = Console()
     console.width = max(console.width, 96)

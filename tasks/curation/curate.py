@@ -16,6 +16,7 @@ from tasks.curation.inputs import SHARD_BYTES, Shard, Source, agreed, checked_so
 from tasks.curation.named import named_columns
 from tasks.curation.place import KIND, Place, writing
 from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy
+from tasks.curation.verdicts import Verdicts
 from tasks.curation.workers import Workers
 
 MEMORY = 4 << 30  # bytes, of all processes together
@@ -50,13 +51,14 @@ def curate(
     picture: bool = True,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
+    verdicts: str | Path | None = None,
 ) -> Funnel:
     """Curate files of candidates into `out` (kept, decisions, outcomes, prompts, near_duplicates, funnel, manifest).
 
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
     that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which
     the run stops. work: folder for what a killed run goes on from; beside `out` where none is given. picture: whether
-    the funnel is drawn. progress(step, done, total). Raises CurationError.
+    the funnel is drawn. verdicts: file of `r1 verify`, in the order of the one JSONL input, or with ids. progress(step, done, total). Raises CurationError.
     """
     machine = Machine(workers, memory, shard_bytes)
     if benchmarks:
@@ -65,7 +67,9 @@ def curate(
         policy = policy.model_copy(update={"decontamination": decontamination})
     with Place(out, work) as place, Workers(workers) as run:
         session = _Session(policy, place, machine, run, seed, root, progress or (lambda *_: None))
-        session.read(find_sources(inputs), columns or {}, sums or {}, max_bad_share)
+        sources = find_sources(inputs)
+        session.verdicts = Verdicts.of(verdicts, [s.path for s in sources]) if verdicts else None
+        session.read(sources, columns or {}, sums or {}, max_bad_share)
         made = place.work / "export"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
@@ -94,6 +98,7 @@ class _Session:
         self.shards: list[Shard] = []
         self.files: list[Path] = []
         self.malformed: list[dict] = []
+        self.verdicts: Verdicts | None = None
 
     def read(
         self, sources: Sequence[Source], columns: Mapping[str, str], sums: Mapping[str, str], max_bad_share: float
@@ -107,7 +112,7 @@ class _Session:
         with writing(self.place.work / "converted"):
             self.shards, self.malformed = register(
                 self.sources, columns, self.place.work, self.machine.shard_bytes, self.run,
-                lambda n, of: self.progress("converting JSON lines", n, of),
+                lambda n, of: self.progress("converting JSON lines", n, of), self.verdicts,
             )  # fmt: skip
         if not self.shards and not self.malformed:
             raise CurationError(f"no candidates: {', '.join(s.path for s in self.sources)} hold no rows")
@@ -271,6 +276,8 @@ class _Session:
         inputs = sorted(
             ({"file": s.name, "sha256": s.sha256} for s in self.sources), key=lambda s: (s["file"], s["sha256"])
         )
+        if self.verdicts:
+            inputs.append({"file": Path(self.verdicts.path).name, "sha256": self.verdicts.sha256})
         write_manifest(
             folder, kind=KIND, policy=json.loads(self.policy.model_dump_json()), seed=self.seed, inputs=inputs
         )

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
 from tasks.curation.json_lines import convert
 from tasks.curation.policy import CurationError
+from tasks.curation.verdicts import Verdicts
 from tasks.provenance.artifacts import sha256
 
 SUFFIXES = ("*.parquet", "*.jsonl", "*.ndjson", "*.jsonl.gz", "*.ndjson.gz")
@@ -257,6 +258,7 @@ def register(
     size: int = SHARD_BYTES,
     run: Callable = map,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    verdicts: Verdicts | None = None,
 ) -> tuple[list[Shard], list[dict]]:
     """Shards of checked sources, and the malformed lines of those that were JSON; `run` is a (parallel) map."""
     if strangers := sorted(set(columns) - {*REQUIRED, *OPTIONAL}):
@@ -264,7 +266,7 @@ def register(
     different(sources)
     lines = [s for s in sources if not s.path.endswith(".parquet")]
     jobs = [[s.path for s in lines], [s.sha256 for s in lines]]
-    jobs += [[dict(columns)] * len(lines), [work / "converted"] * len(lines)]
+    jobs += [[dict(columns)] * len(lines), [work / "converted"] * len(lines), [verdicts] * len(lines)]
     made = {}
     for folder in run(convert, *jobs):
         made[lines[len(made)].path] = folder

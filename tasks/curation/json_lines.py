@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
 from tasks.curation.policy import CurationError
+from tasks.curation.verdicts import Judged, Verdicts
 from tasks.provenance.artifacts import ROW_GROUP, sha256
 
 PART_BYTES = 64 << 20  # of lines that are held in memory at a time
@@ -22,12 +23,14 @@ class BadLine(Exception):
     """A line that is no candidate; the message says why."""
 
 
-def convert(path: str, digest: str, columns: Mapping[str, str], folder: Path) -> Path:
+def convert(
+    path: str, digest: str, columns: Mapping[str, str], folder: Path, verdicts: Verdicts | None = None
+) -> Path:
     """Folder with part-*.parquet and facts.json ({"bad": […], "parts": {name: sha256}}) of a JSON lines file.
 
     Columns have their names here, LINE the line of a row. Objects and lists are carried as their JSON text.
     """
-    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 2]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 2, verdicts and [verdicts.sha256, verdicts.in_order]]).encode()).hexdigest()[:24]
     done, making = folder / key, folder / f"{key}.new"
     if done.is_dir():
         return done
@@ -36,7 +39,7 @@ def convert(path: str, digest: str, columns: Mapping[str, str], folder: Path) ->
     names: dict[str, list[str]] = {}
     for name in (*REQUIRED, *OPTIONAL):
         names.setdefault(columns.get(name, name), []).append(name)
-    reader = _Reader(path, names)
+    reader = _Reader(path, names, Judged(verdicts, path) if verdicts else None)
     parts = {}
     for number, table in enumerate(reader.tables()):
         name = f"part-{number:05}.parquet"
@@ -54,8 +57,9 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 class _Reader:
-    def __init__(self, path: str, names: Mapping[str, list[str]]):
+    def __init__(self, path: str, names: Mapping[str, list[str]], judged: Judged | None = None):
         self.path, self.names = path, names  # column of the file -> names here
+        self.judged = judged
         self.bad: list[dict] = []  # {"line", "reason"}
         self.kinds: dict[str, tuple[type, int]] = {}  # column -> kind of its values, line of the first one
 
@@ -65,6 +69,8 @@ class _Reader:
         for number, line in enumerate(self._lines(), 1):
             if not line.strip():
                 continue
+            if self.judged:
+                self.judged.line()
             try:
                 rows.append(self._row(number, line))
             except BadLine as error:
@@ -74,6 +80,8 @@ class _Reader:
             if size >= PART_BYTES:
                 yield self._table(rows)
                 rows, size = [], 0
+        if self.judged:
+            self.judged.end()
         if rows:
             yield self._table(rows)
 
@@ -109,6 +117,10 @@ class _Reader:
         for name in REQUIRED:
             if row.get(name) is None:
                 raise BadLine(f"{name} is missing or null")
+        if self.judged:
+            if "verdict" in row:
+                raise CurationError(f"{self.path}:{number}: the row has a verdict already: leave --verdicts out")
+            row["verdict"] = self._value("verdict", "verdict", self.judged.status(row["id"], number), number)
         return row
 
     def _value(self, name: str, theirs: str, value: object, number: int) -> object:

@@ -48,8 +48,8 @@ def _refuse_unclear(name: str, schema: pa.Schema) -> None:
     same = [theirs for theirs in schema.names if theirs.casefold() == name.casefold()]
     if name in MEASURES and same:
         raise CurationError(
-            f"selection: the policy names {name!r}, a measure of the text, but the files have a column {same[0]!r} too: "
-            "rename that column"
+            f"selection: the policy names {name!r}, a measure of the text, but the files have a column {same[0]!r} "
+            "too: rename that column"
         )
     if name in OURS or name in DERIVED and not same:
         return

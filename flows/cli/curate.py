@@ -106,7 +106,9 @@ def curate(
         raise CurationError(f"{error.filename}: {error.strerror}") from None
 
 
-def run(inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work, verdicts) -> None:
+def run(
+    inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work, verdicts
+) -> None:  # fmt: skip
     from rich.console import Console
 
     from tasks.curation.curate import curate as curated

@@ -58,7 +58,8 @@ def curate(
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
     that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which
     the run stops. work: folder for what a killed run goes on from; beside `out` where none is given. picture: whether
-    the funnel is drawn. verdicts: file of `r1 verify`, in the order of the one JSONL input, or with ids. progress(step, done, total). Raises CurationError.
+    the funnel is drawn. verdicts: file of `r1 verify`, in the order of the one JSONL input, or with ids.
+    progress(step, done, total). Raises CurationError.
     """
     machine = Machine(workers, memory, shard_bytes)
     if benchmarks:
@@ -145,7 +146,8 @@ class _Session:
         from tasks.curation.shards import Scan
 
         policy = self.policy
-        scan = Scan(spec(policy.deduplication), policy.filters.refused_openings, named_columns(policy.selection, self.schema))
+        named = named_columns(policy.selection, self.schema)
+        scan = Scan(spec(policy.deduplication), policy.filters.refused_openings, named)
         if not policy.decontamination.against:
             return scan
         from tasks.curation.contamination import benchmarks

@@ -181,7 +181,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def write_prompts(con, folder: Path) -> None:
-    """prompts.parquet: the rows of outcomes.parquet by prompt_id, then id: the candidates of a prompt stand together."""
+    """prompts.parquet: the rows of outcomes.parquet by prompt_id, then id, to find siblings."""
     found = con.sql(
         "SELECT * FROM read_parquet($file) WHERE prompt_id IS NOT NULL ORDER BY prompt_id, id",
         params={"file": str(folder / "outcomes.parquet")},

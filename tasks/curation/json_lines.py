@@ -30,7 +30,8 @@ def convert(
 
     Columns have their names here, LINE the line of a row. Objects and lists are carried as their JSON text.
     """
-    key = hashlib.sha256(json.dumps([digest, sorted(columns.items()), 2, verdicts and [verdicts.sha256, verdicts.in_order]]).encode()).hexdigest()[:24]
+    what = [digest, sorted(columns.items()), 2, verdicts and [verdicts.sha256, verdicts.in_order]]
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:24]
     done, making = folder / key, folder / f"{key}.new"
     if done.is_dir():
         return done

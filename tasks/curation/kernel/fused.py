@@ -181,7 +181,7 @@ def _shingles(sources):
                 hashes = larger
             sort_hashes(found[:size], hashes[at : at + size], table)
             lists[row + 1] = at + size
-        return lists, hashes[: lists[-1]].copy()
+        return lists, hashes[: lists[-1]]  # memory beyond it was never touched
 
     return shingle_lists
 

@@ -80,7 +80,7 @@ def measure(texts: pa.Array, spec: Spec = Spec(), grams: "GramIndex | None" = No
 
 
 def sketch(texts: pa.Array, spec: Spec = Spec()) -> pa.RecordBatch:
-    """The columns of `measure` by which duplicates are sought (SKETCH), with the same values, in about an eighth less time."""
+    """The columns of `measure` by which duplicates are sought (SKETCH), same values, in an eighth less time."""
     batch = flat(texts)
     out, *hashes = _scan(batch, spec, None, brief=True)
     everything = schema(spec)

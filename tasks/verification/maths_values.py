@@ -15,7 +15,21 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tasks.verification.maths_arithmetic import (
-    Unclear, absolute, add, apply, binomial, div, factorial, mul, neg, pi, power, precise, root, rounded, sample,
+    Unclear,
+    absolute,
+    add,
+    apply,
+    binomial,
+    div,
+    factorial,
+    mul,
+    neg,
+    pi,
+    power,
+    precise,
+    root,
+    rounded,
+    sample,
 )  # fmt: skip
 
 MAX_DEPTH = 40

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tasks.prompts import general, judgements, running_sums as sums
+from tasks.prompts import general, judgements
+from tasks.prompts import running_sums as sums
 from tasks.prompts.templates import render, template_hash
 from tasks.responses import parse, reasoning_language_share
 

@@ -17,7 +17,19 @@ CHANNEL = 0  # the socket to the parent, where calls are served or made
 
 def prepare(libraries: str) -> None:
     """Loads what nearly every program imports, once for all."""
-    import bisect, collections, functools, heapq, itertools, json, math, operator, re, string, threading, traceback, typing  # noqa: E401, F401
+    import bisect  # noqa: E401, F401
+    import collections
+    import functools
+    import heapq
+    import itertools
+    import json
+    import math
+    import operator
+    import re
+    import string
+    import threading
+    import traceback
+    import typing
 
     builtins.exit = builtins.quit = sys.exit  # as an interpreter with `site` has them
     here = os.path.dirname(__file__)

@@ -3,7 +3,9 @@
 import json
 import os
 import select
+import signal
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from flows.cli.verify_judge import Judging, settings_of
 
 MAX_LINE = 64 << 20  # bytes; a longer line is a bad row and is not kept in memory
 READ = 1 << 20
+GRACE = 5.0  # seconds from an interrupt to the end at the latest
 JUDGE, BAD = "judge", "bad lines"  # domains that no rule decides
 REPORT = ("status", "extracted", "method", "detail", "verifier")
 
@@ -77,6 +80,8 @@ def verify(
             raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from None
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     judging = Judging(settings, judge_cache, agreement)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupted)
     try:
         failed = run(descriptor, processes, budget, judging)
     except KeyboardInterrupt:
@@ -89,6 +94,14 @@ def verify(
     finally:
         judging.close()
     raise typer.Exit(1 if failed else 0)
+
+
+def interrupted(*_) -> None:
+    """Ctrl-C. Where the exception gets lost in somebody's callback, the command ends all the same."""
+    watch = threading.Timer(GRACE, leave, (130,))
+    watch.daemon = True
+    watch.start()
+    raise KeyboardInterrupt
 
 
 def leave(status: int) -> None:

@@ -13,7 +13,7 @@ run: setup
 setup: .venv/.installed .venv/.sandbox
 
 test: setup
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 ui: setup  # then, in another shell: PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/r1 run
 	PREFECT_HOME=$(CURDIR)/.prefect .venv/bin/prefect server start

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -12,6 +13,24 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 import pytest
 
 from tests.toy.project import toy, toy_template  # noqa: F401
+
+
+TESTS = Path(__file__).parent
+TOGETHER = ("whole_dag",)  # folders whose files share what took minutes to build: one worker for all of it
+LONGEST_FIRST = ("whole_dag", "orchestration", "faults", "training", "flows")  # so that no worker waits at the end
+
+
+def pytest_collection_modifyitems(items):
+    """`--dist loadgroup`: a file stays on one worker, and so does a folder of TOGETHER; what takes longest begins first."""
+
+    def turn(item) -> int:
+        folder = item.path.relative_to(TESTS).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        item.add_marker(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,15 +21,23 @@ LONGEST_FIRST = ("whole_dag", "orchestration", "faults", "training", "flows")  #
 
 
 def pytest_collection_modifyitems(items):
-    """`--dist loadgroup`: a file stays on one worker, and so does a folder of TOGETHER; what takes longest begins first."""
+    """`--dist loadgroup`: a file stays on one worker, and so does a folder of TOGETHER; what takes longest begins first.
+
+    Files of tests/orchestration with a test that asks for `server` or `door` share one worker, and so one Prefect server.
+    """
 
     def turn(item) -> int:
         folder = item.path.relative_to(TESTS).parts[0]
         return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
-    for item in items:
+    def group(item) -> str:
         path = item.path.relative_to(TESTS)
-        item.add_marker(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
+        return path.parts[0] if path.parts[0] in TOGETHER else "server" if item.path in served else str(path)
+
+    orchestration = TESTS / "orchestration"
+    served = {i.path for i in items if i.path.is_relative_to(orchestration) and "the_server" in i.fixturenames}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
     items.sort(key=turn)
 
 

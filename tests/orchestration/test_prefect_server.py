@@ -1,59 +1,9 @@
 """Under a real Prefect server: one flow run with nested stage runs; and when the server dies, the work does not."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
 import time
-import urllib.request
 
-import pytest
-
-from tests.toy.project import BIN, until
-
-
-class Server:
-    def __init__(self, home):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/api"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-        env |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-        command = [BIN / "prefect", "server", "start", "--port", str(port)]
-        self.process = subprocess.Popen(
-            command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.env = {"PREFECT_API_URL": self.url, "PREFECT_HOME": str(home)}
-
-    def up(self) -> bool:
-        assert self.process.poll() is None, "the server ended"
-        try:
-            return urllib.request.urlopen(f"{self.url}/health", timeout=2).status == 200
-        except OSError:
-            return False
-
-    def ask(self, what: str) -> list[dict]:
-        request = urllib.request.Request(f"{self.url}/{what}/filter", b"{}", {"content-type": "application/json"})
-        return json.load(urllib.request.urlopen(request, timeout=10))
-
-    def kill(self) -> None:
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("prefect"))
-    try:
-        until(server.up, 120, "the Prefect server")
-        yield server
-    finally:
-        server.kill()
+from tests.toy.project import until
 
 
 def test_stages_nest_under_one_flow_run(toy, server):
@@ -88,14 +38,14 @@ def test_stages_nest_under_one_flow_run(toy, server):
     assert len(server.ask("flow_runs")) == before
 
 
-def test_a_server_that_dies_takes_no_work_with_it(toy, server):
+def test_a_server_that_dies_takes_no_work_with_it(toy, door):
     toy.set("grow.plants.oak", {"steps": 40, "seconds": 0.2})
-    run = toy.start(*toy.r1_command("run", "--jobs", "2"), **server.env)
+    run = toy.start(*toy.r1_command("run", "--jobs", "2"), **door.env)
     until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), 90, "the first step")
-    server.kill()
+    door.shut()
     killed = time.monotonic()
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 0, said
     assert "4 ran in" in said and toy.has("report/report.md")
     assert time.monotonic() - killed < 90, "no waiting for a server that is gone"
-    assert "All 4 stages are up to date" in toy.r1("run", **server.env)
+    assert "All 4 stages are up to date" in toy.r1("run", **door.env)

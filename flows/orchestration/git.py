@@ -1,6 +1,7 @@
 """What git says of this checkout: the commit, what differs from it, and files as they stood at any commit."""
 
 import difflib
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterable
@@ -18,13 +19,11 @@ class Commit:
     subject: str
 
 
-def git(root: Path, *args: str) -> bytes | None:
+def git(root: Path, *args: str, given: bytes = b"") -> bytes | None:
     """Output of one git command, or None where it fails or there is no git. It takes no lock of the checkout's."""
     env = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            ["git", *args], check=False, cwd=root, env=env, capture_output=True, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(["git", *args], check=False, cwd=root, env=env, capture_output=True, input=given)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
@@ -63,6 +62,20 @@ def commit_of(root: Path, rev: str) -> str:
 def show(root: Path, commit: str, path: str) -> bytes | None:
     """A file as it stood at a commit; None where the commit has none of this name."""
     return git(root, "show", f"{commit}:./{path}")
+
+
+def md5s(root: Path, commit: str, paths: Iterable[str]) -> dict[str, str]:
+    """md5 of every file of a commit that is, or lies under, one of `paths`; two git processes for all of them."""
+    tree = git(root, "ls-tree", "-r", "-z", commit, "--", *paths) or b""
+    entries = [line.split(maxsplit=3)[2:] for line in tree.decode(errors="replace").split("\0") if line]
+    blobs = git(root, "cat-file", "--batch", given="".join(f"{sha}\n" for sha, _ in entries).encode()) or b""
+    found, at = {}, 0
+    for _, path in entries:  # "<sha> blob <bytes>\n<content>\n"
+        end = blobs.index(b"\n", at)
+        size = int(blobs[at:end].split()[2])
+        found[path] = hashlib.md5(blobs[end + 1 : end + 1 + size]).hexdigest()
+        at = end + size + 2
+    return found
 
 
 def introduced(root: Path, text: str, path: str, rev: str = "HEAD") -> Commit | None:

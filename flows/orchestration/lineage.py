@@ -175,12 +175,29 @@ class Lineage:
                 yield f"{path} {'is missing' if now is None else 'has changed'}"
 
     def _md5_now(self, path: str) -> str | None:
-        """md5 of a dep as it stands: in dvc.lock for an output, of the content for anything else."""
+        """md5 of a dep as it stands: in dvc.lock for an output, of the content for anything else.
+
+        Of a past commit, a folder of several outputs is put together from their listings in the DVC cache.
+        """
         if path in self._made:
             return self.records[self._made[path]].writes[path].md5
         if self.rev is None:
             return md5_of(self.root / path)
-        return _md5_at(self.root, self.commit, path)
+        inside = [
+            i for r in self.records.values() for i in r.writes.values() if i.path.startswith(path + "/") and i.md5
+        ]
+        if not inside:
+            return self._committed_md5s.get(path) or _md5_dir(_below(self._committed_md5s, path))
+        files = {}
+        for item in inside:
+            below = item.path[len(path) + 1 :]
+            files |= {f"{below}/{name}".rstrip("/"): md5 for name, md5 in self._listing(item).items()}
+        return _md5_dir(files)
+
+    @cached_property
+    def _committed_md5s(self) -> dict[str, str]:
+        """md5 of every file of the commit that is, or lies in, a dependency."""
+        return git.md5s(self.root, self.commit, {dep for node in self.dag.nodes.values() for dep in node.deps})
 
     def folder(self, path: str) -> Path:
         """The content of an artifact, a folder or a file: the working tree's, or for a past commit the DVC cache's.
@@ -313,18 +330,13 @@ def md5_of(path: Path) -> str | None:
     return _md5_dir({p.relative_to(path).as_posix(): md5_of(p) for p in files})
 
 
-def _md5_dir(files: dict[str, str]) -> str:
-    """md5 of DVC's listing of a folder: JSON of md5 and relpath, by the parts of the path."""
-    listing = [{"md5": files[name], "relpath": name} for name in sorted(files, key=lambda n: n.split("/"))]
+def _md5_dir(files: dict[str, str]) -> str | None:
+    """md5 of DVC's listing of a folder: JSON of md5 and relpath, by relpath (dvc_data.hashfile.tree); None for none."""
+    if not files:
+        return None
+    listing = [{"md5": files[name], "relpath": name} for name in sorted(files)]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
-def _md5_at(root: Path, commit: str | None, path: str) -> str | None:
-    """The same of a file or folder of a commit."""
-    names = git.git(root, "ls-tree", "-r", "-z", "--name-only", commit or "HEAD", "--", path)
-    files = {
-        n: hashlib.md5(git.show(root, commit, n) or b"").hexdigest() for n in (names or b"").decode().split("\0") if n
-    }
-    if path in files or not files:
-        return files.get(path)
-    return _md5_dir({name[len(path) + 1 :]: md5 for name, md5 in files.items()})
+def _below(files: dict[str, str], folder: str) -> dict[str, str]:
+    return {name[len(folder) + 1 :]: md5 for name, md5 in files.items() if name.startswith(f"{folder}/")}

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from flows.orchestration import git
+from flows.orchestration import git, run_book
 from flows.orchestration.dag import CODE_FOLDERS, Dag, Node, load_dag, lookup, short_name
 from flows.orchestration.params import ParamsError, read_yaml
 
@@ -266,6 +266,17 @@ class Lineage:
         config = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
         config.read([self.root / ".dvc" / "config", self.root / ".dvc" / "config.local"])
         return self.root / ".dvc" / config.get("cache", "dir", fallback="cache")
+
+    def book(self, stage: str) -> dict | None:
+        """The run book of this very artifact, where it was made here: user, host, seconds, commit (run_book.py)."""
+        book = run_book.read(self.root, stage)
+        if book is None or not self.records[stage].built:
+            return None
+        try:
+            outs = {path: self.folder(path) for path in self.records[stage].outs}
+        except ParamsError:
+            return None
+        return book if run_book.is_about(book, outs) else None
 
     def manifest(self, path: str) -> dict | None:
         """manifest.json of an artifact, or None where it has none or is not here."""

@@ -13,12 +13,8 @@
 `python -m flows.distill qwen` runs item `qwen`. What the stage reads and writes is looked up in dvc.yaml.
 """
 
-import json
 import os
-import platform
-import resource
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +25,7 @@ from flows.orchestration import guard, publish, tracking
 from flows.orchestration.dag import Dag, Node, load_dag, lookup
 from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
 from flows.orchestration.progress import Progress, human
+from flows.orchestration.run_book import RunBook
 from tasks.provenance.artifacts import ArtifactError, write_manifest
 from tasks.rows import derive_seed
 from tasks.settings import Settings
@@ -188,7 +185,7 @@ def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
 
 def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, facts: dict) -> dict:
     """The body, then everything it made into place; the metrics."""
-    started, clock = time.time(), time.monotonic()
+    book = RunBook(run.root, run.node)
     metrics = body(params, run)
     run.progress.close()
     measures = _measures(run, metrics)
@@ -198,8 +195,7 @@ def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, fac
         if folder.is_dir():
             write_manifest(folder, **facts)
     size = space.publish(measures)
-    seconds = time.monotonic() - clock
-    _run_book(run, started, seconds, space.resumed, size)
+    seconds = book.write(run, space.resumed, size)
     run.log(f"done in {human(seconds)}")
     return metrics
 
@@ -215,31 +211,3 @@ def _measures(run: Run, metrics: dict) -> dict[str, str]:
         raise StageError(f"{run.stage} drew no curve, but dvc.yaml lists {node.plots[0]}")
     texts = {path: publish.as_csv(run.curve_rows) for path in node.plots}
     return texts | {path: publish.as_json(metrics) for path in node.metrics}
-
-
-def _run_book(run: Run, started: float, seconds: float, resumed: bool, size: int) -> None:
-    """work/runs/<stage>.json: what this run cost here. Not an artifact: it differs from run to run."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    book = {
-        "stage": run.stage,
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, 2),
-        "peak_rss_mb": round(max(own.ru_maxrss, children.ru_maxrss) / 1024),
-        "threads": run.threads,
-        "cpu": _cpu(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started + seconds)),
-        "started_at": round(started, 3),
-        "finished_at": round(started + seconds, 3),
-        "resumed": resumed,
-        "disk_bytes": size,
-    }
-    publish.write_atomically(run.root / "work" / "runs" / f"{run.stage}.json", json.dumps(book, indent=1) + "\n")
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

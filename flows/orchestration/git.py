@@ -79,9 +79,12 @@ def md5s(root: Path, commit: str, paths: Iterable[str]) -> dict[str, str]:
 
 
 def introduced(root: Path, text: str, path: str, rev: str = "HEAD") -> Commit | None:
-    """The oldest of the latest run of commits up to `rev` in which `path` holds `text`: who committed it, and when."""
-    form = "--format=%H%x00%an%x00%aI%x00%s"
-    found = git(root, "log", "-1", form, f"-S{text}", rev, "--", path)  # the last commit that changed its count
-    if not found or text.encode() not in (show(root, rev, path) or b""):
+    """The commit that gave `path` the `text` that it holds at `rev`: who committed it, and when. None: it holds none."""
+    if text.encode() not in (show(root, rev, path) or b""):
         return None
-    return Commit(*found.decode(errors="replace").strip("\n").split("\0"))
+    found = git(root, "log", "--format=%H%x00%an%x00%aI%x00%s", f"-S{text}", rev, "--", path) or b""
+    for line in found.decode(errors="replace").splitlines():  # newest first; also those where it only came once more
+        commit = Commit(*line.split("\0"))
+        if text.encode() not in (show(root, f"{commit.sha}^", path) or b""):
+            return commit
+    return None

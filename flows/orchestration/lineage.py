@@ -115,15 +115,12 @@ class Lineage:
         if record := self.maker(path):
             return record, next(p for p in record.writes if path == p or path.startswith(p + "/"))
         short = {short_name(p): p for p in self._made if p.startswith("data/")}
-        if path in short:
-            return self.records[self._made[short[path]]], short[path]
-        known = [*self.records, *self._made, *short]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ParamsError(
-            f"no stage is called `{name}` and none writes it; {hint}stages: {', '.join(self.records)}; "
-            f"artifacts: {', '.join(p for p in self._made if p.startswith('data/'))}"
-        )
+        for shorter in (path, *map(str, Path(path).parents)):  # sft_data, and sft_data/examples.parquet
+            if shorter in short:
+                return self.records[self._made[short[shorter]]], short[shorter]
+        near = difflib.get_close_matches(name, dict.fromkeys([*self.records, *self._made, *short]), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"stages: {', '.join(self.records)}"
+        raise ParamsError(f"no stage is called `{name}`, and none writes it; {hint}")
 
     def upstream(self, stage: str, every: bool = False) -> tuple[str, ...]:
         """Stages whose outputs it reads; with `every` also all before those, in an order in which they can run."""

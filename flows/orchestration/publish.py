@@ -1,6 +1,13 @@
-"""The work folder of a stage, and how what it made gets from there into place: in one rename, or not at all."""
+"""The work folder of a stage, and how what it made gets from there into place: all of it, whenever it is killed.
+
+Finished outs are *sealed* first: everything the stage made stands in work/<stage>/<fingerprint>/out with a list of its
+sha256s. Publishing links the sealed files and exchanges each out with what stood in its place in one step, so that no
+name is ever without a whole artifact. A kill between the exchanges of two outs leaves the seal: the next run finishes
+the publication without doing the work again, and a stage that wants to read a half-published set is told so.
+"""
 
 import csv
+import ctypes
 import errno
 import hashlib
 import io
@@ -8,13 +15,21 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from flows.orchestration.dag import Node, short_name
 
+SEAL = "sealed.json"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "os error 28")
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+class PublishError(Exception):
+    """What a stage made cannot be published; the message names the path and why."""
 
 
 def code_version(root: Path, node: Node) -> str:
@@ -49,30 +64,74 @@ def _identity(path: Path) -> str:
 
 
 class Workspace:
-    """work/<stage>/<fingerprint>/: state that survives a kill, and out/, which becomes the artifact."""
+    """work/<stage>/<fingerprint>/: state that survives a kill, and out/, which becomes the artifacts.
+
+    `resumed`: an earlier run left state here. `measures`: path -> text of the metrics and plots of a run that was
+    killed after it had finished, whose outs only remain to be published; else None.
+    """
 
     def __init__(self, root: Path, node: Node, key: str):
         self.root, self.node = root, node
         self.all = root / "work" / node.stage
         self.folder = self.all / key
+        self.made = self.folder / "out"
         self.resumed = self.folder.is_dir() and any(p.name != "out" for p in self.folder.iterdir())
-        shutil.rmtree(self.folder / "out", ignore_errors=True)  # half an artifact of a killed run
-        self.outs = {_out_name(path): self.folder / "out" / path for path in node.outs}
-        for path in self.outs.values():
-            (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+        self.outs = {_out_name(path): self.made / path for path in node.outs}
+        self.measures = self._sealed()
+        if self.measures is None:
+            (self.folder / SEAL).unlink(missing_ok=True)
+            shutil.rmtree(self.made, ignore_errors=True)  # half an artifact of a killed run
+            for path in self.outs.values():
+                (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
 
     def missing(self) -> list[str]:
         """Declared outs that the body left unwritten."""
         return [path for path, made in zip(self.node.outs, self.outs.values(), strict=True) if not _has_content(made)]
 
-    def publish(self, measures: dict[str, str]) -> int:
-        """Move the outs into place, write metrics and plots, drop the work folders; bytes published."""
+    def seal(self, measures: dict[str, str], **facts: Any) -> None:
+        """Vouch for the finished outs: a manifest in each folder, metrics and plots beside them, sha256s of it all."""
+        from tasks.provenance.artifacts import sha256, write_manifest  # pyarrow: the command line imports this module
+
+        files: dict[str, str] = {}
         for path, made in zip(self.node.outs, self.outs.values(), strict=True):
-            _swap(made, self.root / path, self.folder / "old")
+            _refuse_links(made, path)
+            if made.is_dir():
+                for name, entry in write_manifest(made, **facts)["files"].items():
+                    files[f"{path}/{name}"] = entry["sha256"]
+                files[f"{path}/manifest.json"] = sha256(made / "manifest.json")
+            else:
+                files[path] = sha256(made)
         for path, text in measures.items():
-            write_atomically(self.root / path, text)
+            write_atomically(self.made / path, text)
+            files[path] = sha256(self.made / path)
+        write_atomically(self.folder / SEAL, json.dumps({"measures": list(measures), "files": files}, indent=1) + "\n")
+        self.measures = measures
+
+    def _sealed(self) -> dict[str, str] | None:
+        """The measures of a finished run whose every file is as it was sealed."""
+        from tasks.provenance.artifacts import sha256
+
+        try:
+            seal = json.loads((self.folder / SEAL).read_text())
+            if any(sha256(self.made / name) != found for name, found in seal["files"].items()):
+                return None
+            return {path: (self.made / path).read_text(encoding="utf-8") for path in seal["measures"]}
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def publish(self) -> int:
+        """Exchange everything sealed with what stands in its place, drop the work folders; bytes published."""
+        published = [*self.node.outs, *(self.measures or {})]
+        for path in published:
+            _swap(self.made / path, self.root / path, self.folder / "new" / path)
+        (self.folder / SEAL).unlink()
         shutil.rmtree(self.all, ignore_errors=True)  # this fingerprint's state is spent, others' is stale
-        return sum(disk_bytes(self.root / path) for path in (*self.node.outs, *measures))
+        return sum(disk_bytes(self.root / path) for path in published)
+
+
+def half_published(root: Path, stages: Iterable[str]) -> list[str]:
+    """Those of `stages` that were killed while they published: some of their outs may be new and others old."""
+    return [stage for stage in stages if any((root / "work" / stage).glob(f"*/{SEAL}"))]
 
 
 def _out_name(path: str) -> str:
@@ -83,22 +142,56 @@ def _has_content(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
-def _swap(made: Path, place: Path, old: Path) -> None:
-    """Rename `made` to `place`; whatever stands there is renamed away first and deleted last."""
+def _refuse_links(made: Path, path: str) -> None:
+    """An artifact holds its own bytes: what a link points to could change, or lie outside of data/."""
+    for found in [made, *(made.rglob("*") if made.is_dir() else ())]:
+        if found.is_symlink():
+            name = Path(path) / found.relative_to(made)
+            raise PublishError(f"{name} is a symbolic link to {os.readlink(found)}: write a file of its own there")
+
+
+def _swap(made: Path, place: Path, fresh: Path) -> None:
+    """Put a linked copy of `made` where `place` is, in one step; what stood there goes last."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    if made.stat().st_dev != place.parent.stat().st_dev:  # another disk: copy beside the place, then rename
-        beside = place.with_name(f".{place.name}.new")
-        _remove(beside)
-        try:
-            shutil.copytree(made, beside) if made.is_dir() else shutil.copy2(made, beside)
-        except BaseException:
-            _remove(beside)
+    if made.stat().st_dev != place.parent.stat().st_dev:  # another disk: copy beside the place
+        fresh = place.with_name(f".{place.name}.new")
+    _remove(fresh)
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(made, fresh, copy_function=_link) if made.is_dir() else _link(made, fresh)
+        _exchange(fresh, place)
+    finally:
+        _remove(fresh)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    """A hard link, or a copy where the file system or another disk allows none."""
+    try:
+        os.link(source, target)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
             raise
-        made, old = beside, place.with_name(f".{place.name}.old")
+        shutil.copy2(source, target)
+
+
+def _exchange(fresh: Path, place: Path) -> None:
+    """Give each of two paths what the other has; without anything at `place`, rename.
+
+    renameat2(RENAME_EXCHANGE) where kernel and file system have it. Elsewhere two renames, between which a kill leaves
+    nothing at `place`: the next run publishes it from the seal.
+    """
+    if not (place.exists() or place.is_symlink()):
+        os.rename(fresh, place)
+        return
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 and renameat2(_AT_FDCWD, os.fsencode(fresh), _AT_FDCWD, os.fsencode(place), _EXCHANGE) == 0:
+        return
+    if renameat2 and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(place))
+    old = fresh.with_name(f"{fresh.name}.old")
     _remove(old)
-    if place.exists() or place.is_symlink():
-        os.rename(place, old)
-    os.rename(made, place)
+    os.rename(place, old)
+    os.rename(fresh, place)
     _remove(old)
 
 
@@ -165,3 +258,13 @@ def disk_is_full(exc: BaseException | None) -> bool:
             return True
         exc = exc.__cause__ or exc.__context__
     return False
+
+
+def disk_story(exc: BaseException, folder: Path) -> str:
+    """What a full disk stopped: the path, how many bytes stand there, how many are free on its disk."""
+    named = getattr(exc, "filename", None)
+    path = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else folder
+    standing = next(p for p in (path, *path.parents) if p.exists())
+    size = disk_bytes(path) if path.exists() else 0
+    free = shutil.disk_usage(standing).free
+    return f"{path}: the disk is full after {size:,} bytes of it ({free:,} bytes are free): {exc}"

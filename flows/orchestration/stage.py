@@ -13,6 +13,7 @@
 `python -m flows.distill qwen` runs item `qwen`. What the stage reads and writes is looked up in dvc.yaml.
 """
 
+import json
 import os
 import sys
 import traceback
@@ -26,7 +27,7 @@ from flows.orchestration.dag import Dag, Node, load_dag, lookup
 from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
 from flows.orchestration.progress import Progress, human
 from flows.orchestration.run_book import RunBook
-from tasks.provenance.artifacts import ArtifactError, write_manifest
+from tasks.provenance.artifacts import ArtifactError
 from tasks.rows import derive_seed
 from tasks.settings import Settings
 
@@ -108,7 +109,7 @@ def stage(body: Body, model: type[Settings]) -> None:
     name = _this_stage()
     try:
         _stage(name, body, model)
-    except (ParamsError, StageError, ArtifactError, guard.BusyError) as exc:
+    except (ParamsError, StageError, ArtifactError, publish.PublishError, guard.BusyError) as exc:
         _fail(name, str(exc))
     except ValidationError as exc:
         _fail(name, "\n".join(explain(exc, model, "settings")))
@@ -116,9 +117,8 @@ def stage(body: Body, model: type[Settings]) -> None:
         _fail(name, "out of memory; nothing was published. Lower micro_batch or use a machine with more.")
     except Exception as exc:
         if publish.disk_is_full(exc):
-            _fail(
-                name, f"the disk is full ({exc}). Nothing half-written was published; free some space and run it again."
-            )
+            story = publish.disk_story(exc, find_root() / "work" / name)
+            _fail(name, f"{story}. What was published before is unchanged; free some space and run it again.")
         traceback.print_exc()
         _fail(name, f"{type(exc).__name__}: {exc}")
 
@@ -181,20 +181,27 @@ def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
                 else "it is no output of any stage: put it there, or correct params.yaml"
             )
             raise StageError(f"{node.stage} needs {path}, which is missing; {remedy}")
+    if half := publish.half_published(root, dag.upstream[node.stage]):
+        raise StageError(
+            f"{half[0]} was stopped while it published, so its outs may not belong together; "
+            f"finish it with `r1 run {half[0]}`"
+        )
 
 
 def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, facts: dict) -> dict:
     """The body, then everything it made into place; the metrics."""
     book = RunBook(run.root, run.node)
-    metrics = body(params, run)
-    run.progress.close()
-    measures = _measures(run, metrics)
-    if missing := space.missing():
-        raise StageError(f"{run.stage} ended without writing {', '.join(missing)}")
-    for folder in space.outs.values():
-        if folder.is_dir():
-            write_manifest(folder, **facts)
-    size = space.publish(measures)
+    if space.measures is None:
+        metrics = body(params, run)
+        run.progress.close()
+        measures = _measures(run, metrics)
+        if missing := space.missing():
+            raise StageError(f"{run.stage} ended without writing {', '.join(missing)}")
+        space.seal(measures, **facts)
+    else:
+        run.log("finished by an earlier run, which was stopped while it published")
+        metrics = json.loads(next((space.measures[path] for path in run.node.metrics), "{}"))
+    size = space.publish()
     seconds = book.write(run, space.resumed, size)
     run.log(f"done in {human(seconds)}")
     return metrics

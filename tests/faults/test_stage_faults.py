@@ -89,7 +89,11 @@ def test_no_room_for_a_file_leaves_nothing_half_written(toy):
     toy.stage("numbers")
     toy.set("grow.plants.oak.blob", 1_000_000)
     said = _with_small_files(toy)
-    assert "failed: the disk is full" in said and "Traceback" not in said
+    assert (
+        f"{toy.root}/work/grow@oak: the disk is full after " in said
+        and "bytes are free" in said
+        and "Traceback" not in said
+    )
     assert not toy.has("data/03_grow") and not toy.has("metrics/grow")
     assert _steps(toy) == 3, "the work so far is kept"
     assert "from step 3," in toy.stage("grow", "oak")
@@ -115,7 +119,7 @@ def test_full_disk_and_then_room_again(tiny_disk):
     toy.stage("numbers")
     toy.set("grow.plants.oak.blob", 1_000_000)
     said = toy.stage("grow", "oak", ok=False)
-    assert "failed: the disk is full" in said and "No space left" in said
+    assert f"{toy.root}/work/grow@oak: the disk is full after " in said and "No space left" in said
     assert not toy.has("data/03_grow") and not toy.has("metrics/grow")
     subprocess.run(["mount", "-o", "remount,size=8m", toy.root / "work"], check=True)
     assert "resuming" in toy.stage("grow", "oak")

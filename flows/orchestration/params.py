@@ -50,8 +50,12 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def find_root() -> Path:
-    """Root of the checkout: DVC_ROOT where DVC runs us, else the nearest folder upwards that holds dvc.yaml."""
-    if root := os.environ.get("DVC_ROOT"):
+    """Root of the checkout: the nearest folder upwards that holds dvc.yaml; outside of a stage DVC_ROOT, if given.
+
+    In a stage of `dvc exp run --temp` DVC_ROOT is the checkout that asked for the experiment, whose outputs are not to
+    be touched; the stage runs in a copy.
+    """
+    if (root := os.environ.get("DVC_ROOT")) and "DVC_STAGE" not in os.environ:
         return Path(root)
     here = Path.cwd()
     for folder in (here, *here.parents):

@@ -58,7 +58,7 @@ def answer(policy: Policy, problems: list[dict], p: Params, run: Run, begin: str
     note = f"sampling {begin}".strip()
     drawn = sample(
         policy, prompts, k or p.k, p.temperature, p.top_p, p.max_tokens, seed,
-        progress=lambda done, total: run.progress(done, total, "problems", note),
+        progress=lambda *where, **more: run.progress(*where, note=note, **more),
     )  # fmt: skip
     settings = {
         "temperature": p.temperature, "top_p": p.top_p, "max_tokens": p.max_tokens, "seed": seed,

@@ -158,7 +158,7 @@ def local(p: Params, run: Run) -> Judge:
         texts = [render(run.template, judge_prompt(text, gold, rule.extracted)) for text, gold, rule in items]
         questions = list(dict.fromkeys(texts))  # a repeated one is put to it once
         policy = load_policy(run.input_path(p.judge), run.threads)
-        progress = lambda done, total: run.progress(done, total, unit="judgements")
+        progress = lambda done, total, unit, **more: run.progress(done, total, "judgements", **more)
         replies = sample(policy, questions, 1, 0.0, 1.0, REPLY_TOKENS, run.seed, progress)
         said = {question: reply[0].text for question, reply in zip(questions, replies, strict=True)}
         return [judged(rule, said[text], policy.sha[:16]) for text, (*_, rule) in zip(texts, items, strict=True)]

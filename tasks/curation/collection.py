@@ -63,7 +63,7 @@ class Collection:
     def _sampled(self, route: str, policy: Policy, wanted: int, prompts: list[dict], texts: list[str]) -> None:
         seed = derive_seed(self.seed, route)
         settings = {"temperature": self.temperature, "top_p": 1.0, "max_tokens": self.max_tokens}
-        report = (lambda done, total: self.progress(done, total, "prompts", route)) if self.progress else None
+        report = (lambda *where, **more: self.progress(*where, note=route, **more)) if self.progress else None
         groups = sample(policy, texts, self.samples, **settings, seed=seed, progress=report)
         settings |= {"seed": seed, "template": template_hash(self.template), "route": route}
         rows = completion_rows(prompts, groups, policy.sha, settings)

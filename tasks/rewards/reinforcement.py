@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.prompts.templates import render
 from tasks.rewards.composition import Composition, compose
@@ -11,7 +12,9 @@ from tasks.rewards.registry import Rewards
 from tasks.sampling.transformers_engine import end_tokens, generate
 from tasks.training import checkpoints, grpo
 from tasks.training.settings import GRPO
-from tasks.training.trainer import Progress
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 CURVED = ("accuracy", "format", "preference")  # rewards that grpo.curve names
 
@@ -39,7 +42,7 @@ def reinforce(
     template: str,
     seed: int,
     work: Path,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
     threads: int = 1,
 ) -> tuple[dict, list[dict]]:
     """GRPO from the checkpoint `start` on `rows` (from `grpo.lay_out`), saved under `out`; metrics and curve."""

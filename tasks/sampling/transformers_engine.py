@@ -4,11 +4,14 @@ Each prompt is prefilled once and its cache repeated k times, prompts of similar
 rows leave the batch: about three times plain `generate` on a natural batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
 from tasks.sampling.policy import Policy
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 ROWS = 1024  # sequences decoded together at most; more no longer pays on a CPU
 CACHE_BYTES = 4 << 30  # of keys and values in one batch
@@ -158,7 +161,7 @@ def sample(
     top_p: float,
     max_tokens: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: "Progress | None" = None,
 ) -> list[list[Sample]]:
     """k samples of each rendered prompt, in the order given; the same arguments give the same samples.
 
@@ -174,6 +177,7 @@ def sample(
     longest = max(map(len, encoded)) + max_tokens
     size = max(1, batch_rows(policy.model, longest) // k)
     out: list[list[Sample]] = [[] for _ in prompts]
+    generated = 0
     with torch.no_grad():
         for start in range(0, len(order), size):
             part = order[start : start + size]
@@ -192,5 +196,6 @@ def sample(
             for j, (t, lp) in enumerate(zip(tokens, logprobs, strict=True)):
                 out[part[j // k]].append(Sample(texts[j], t, lp, "stop" if t[-1] in end else "length"))
             if progress:
-                progress(min(start + size, len(order)), len(order))
+                generated += sum(map(len, tokens))
+                progress(min(start + size, len(order)), len(order), "prompts", tokens=generated)
     return out

@@ -7,10 +7,14 @@ sees the same prompts and draws the same samples as an uninterrupted one.
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
 from tasks.training.settings import GRPO
-from tasks.training.trainer import Progress, common_arguments, reporter, run
+from tasks.training.trainer import common_arguments, reporter, run
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 Rollout = Callable[..., tuple[list[list[int]], list[list[float]]]]
 COLUMNS = ("id", "domain", "gold", "language", "meta")  # of PROMPT rows; reward functions receive them by name
@@ -165,7 +169,7 @@ def optimise(
     rollout: Rollout,
     seed: int,
     work: Path,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> list[dict]:
     """Train `model` in place on `rows` (from `lay_out`); `rewards` maps a name to (function, weight).
 
@@ -187,11 +191,35 @@ def optimise(
         args=make_config(p, [weight for _, weight in rewards.values()], seed, work),
         train_dataset=data,
         processing_class=tokenizer,
-        callbacks=[reporter(progress, lambda logs: f"reward {logs.get('reward', float('nan')):.3f}")],
         **({"rollout_func": _rollout_func(p, tokenizer, rollout, seed)} if own else {}),
     )
     trainer.rows_per_pass = p.micro_batch
+    weights = {name: weight for name, (_, weight) in rewards.items()}
+    note = lambda log: f"reward {log.get('reward', float('nan')):.3f}"
+    trainer.add_callback(reporter(progress, note, lambda log: curve([log])[0], lambda: latest_rollouts(trainer, weights)))
     return run(trainer, work)
+
+
+def latest_rollouts(trainer, weights: dict[str, float], shown: int = 4) -> list[dict]:
+    """Best and worst completions of the last step's group in which rewards differ most; what they got for what."""
+    logs, group = trainer._logs, trainer.num_generations
+    given = {name: list(logs["rewards"][name]) for name in weights}
+    total = [sum(w * given[n][i] for n, w in weights.items() if given[n][i] == given[n][i]) for i in range(len(logs["prompt"]))]
+    groups = [sorted(range(a, a + group), key=lambda i: -total[i]) for a in range(0, len(total) - group + 1, group)]
+    if not groups:
+        return []
+    best = max(groups, key=lambda g: total[g[0]] - total[g[-1]])
+    chosen = best if group <= shown else [*best[: shown // 2], *best[-(shown // 2) :]]
+    return [
+        {
+            "prompt": logs["prompt"][i],
+            "completion": logs["completion"][i],
+            "reward": total[i],
+            **{name: values[i] for name, values in given.items() if values[i] == values[i]},
+            "advantage": logs["advantages"][i],
+        }
+        for i in chosen
+    ]
 
 
 def curve(log: list[dict]) -> list[dict]:

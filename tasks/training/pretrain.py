@@ -8,10 +8,14 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
 from tasks.training.probe import COLUMNS, copy_probe
 from tasks.training.settings import Pretrain
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 CHUNK = 600  # documents drawn, sorted by length and batched together
 SAVE_EVERY = 12  # chunks between resumable states
@@ -177,7 +181,7 @@ def pretrain(
     seed: int,
     work: Path,
     probe: Callable[[object], dict] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: "Progress | None" = None,
 ) -> Pretraining:
     """Train to `p.tokens` tokens; `documents(seed, count, phase)` makes the text of each chunk.
 
@@ -196,7 +200,9 @@ def pretrain(
         for batch in _batches(chunk, tokenizer, size, random.Random(chunk_seed)):
             losses.append(run.step(batch))
             if progress:
-                progress(min(run.counters["tokens"], p.tokens), p.tokens, f"loss {losses[-1]:.2f}")
+                seen = run.counters["tokens"]
+                point = {"tokens": seen, "loss": losses[-1]}
+                progress(min(seen, p.tokens), p.tokens, "tokens", f"loss {losses[-1]:.2f}", tokens=seen, point=point)
             if run.counters["tokens"] >= p.tokens:
                 break
         run.counters["chunks"] += 1
@@ -212,7 +218,7 @@ def pretrain(
 
 
 def pretrain_checkpoint(
-    p: Pretrain, text, seed: int, work: Path, out: Path, progress: Callable | None = None, threads: int = 1
+    p: Pretrain, text, seed: int, work: Path, out: Path, progress: "Progress | None" = None, threads: int = 1
 ) -> tuple[dict, list[dict]]:
     """A base from scratch under `out`; `text` is a tasks.prompts.corpus.PretrainingSet. Metrics and learning curve."""
     import torch

@@ -1,11 +1,15 @@
 """Reward models: helpfulness from pairs with TRL's RewardTrainer, safety from labels with a binary cross-entropy."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from tasks.settings import Settings
-from tasks.training.trainer import Progress, common_arguments, reporter, run
+from tasks.training.trainer import common_arguments, reporter, run
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 
 class RewardModelTraining(Settings):
@@ -44,7 +48,7 @@ def _ids(tokenizer, texts: list[str]) -> list[list[int]]:
 
 def train_helpful(
     start: Path, out: Path, pairs: list[tuple[str, str]], p: RewardModelTraining, seed: int, work: Path,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> list[dict]:  # fmt: skip
     """Pairwise: (chosen, rejected) full texts; saved under `out`. Returns the training log."""
     from datasets import Dataset
@@ -72,7 +76,7 @@ def train_helpful(
 
 def train_safe(
     start: Path, out: Path, labels: list[tuple[str, bool]], p: RewardModelTraining, seed: int, work: Path,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> list[dict]:  # fmt: skip
     """Pointwise: (full text, safe?); saved under `out`. Returns the training log."""
     import torch

@@ -1,9 +1,13 @@
 """Supervised fine-tuning around TRL's SFTTrainer: loss on the response, never on the prompt."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.training.settings import SFT
-from tasks.training.trainer import Progress, common_arguments, reporter, run
+from tasks.training.trainer import common_arguments, reporter, run
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 
 def encode(tokenizer, pairs: list[tuple[str, str]], max_length: int) -> tuple[list[dict], list[int]]:
@@ -21,7 +25,7 @@ def encode(tokenizer, pairs: list[tuple[str, str]], max_length: int) -> tuple[li
 
 
 def fine_tune(
-    model, tokenizer, pairs: list[tuple[str, str]], p: SFT, seed: int, work: Path, progress: Progress | None = None
+    model, tokenizer, pairs: list[tuple[str, str]], p: SFT, seed: int, work: Path, progress: "Progress | None" = None
 ) -> tuple[dict, list[dict]]:
     """Train `model` in place on (rendered prompt, response) texts; returns metrics and the learning curve.
 
@@ -54,10 +58,10 @@ def fine_tune(
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[reporter(progress, lambda logs: f"loss {logs['loss']:.3f}")],
+        callbacks=[reporter(progress, lambda log: f"loss {log['loss']:.3f}", _point)],
     )
     log = run(trainer, work)
-    curve = [{"step": r["step"], "loss": r["loss"], "learning_rate": r["learning_rate"]} for r in log]
+    curve = [_point(row) for row in log]
     ends = max(1, min(5, len(curve)))
     return {
         "examples": len(rows),
@@ -69,6 +73,11 @@ def fine_tune(
     }, curve
 
 
+def _point(log: dict) -> dict:
+    """A row of the learning curve from a row of TRL's log."""
+    return {key: log[key] for key in ("step", "loss", "learning_rate")}
+
+
 def fine_tune_checkpoint(
     start: Path,
     out: Path,
@@ -76,7 +85,7 @@ def fine_tune_checkpoint(
     p: SFT,
     seed: int,
     work: Path,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
     threads: int = 1,
 ) -> tuple[dict, list[dict]]:
     """`fine_tune` from one checkpoint folder to another."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-Progress = Callable[[int, int, str], None]
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 
 def common_arguments(work: Path, seed: int, *, learning_rate, final_lr_ratio, schedule, warmup_steps, adam_beta2, bf16,
@@ -47,14 +49,24 @@ def resume_point(work: Path) -> str | None:
     return found if found and (Path(found) / "trainer_state.json").is_file() else None
 
 
-def reporter(progress: Progress | None, note: Callable[[dict], str]):
-    """A trainer callback that tells `progress` where training stands; it keeps the logs off standard output."""
+def reporter(
+    progress: "Progress | None",
+    note: Callable[[dict], str],
+    point: Callable[[dict], dict] | None = None,
+    rollouts: Callable[[], list[dict]] | None = None,
+):
+    """A trainer callback that tells `progress` where training stands; it keeps the logs off standard output.
+
+    note(log), point(log) and rollouts() make what is shown of TRL's log of a step: see tasks/progress.py.
+    """
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
             if progress and logs and "loss" in logs:
-                progress(state.global_step, state.max_steps, note(logs))
+                log = logs | {"step": state.global_step}
+                shown = {"point": point(log) if point else None, "rollouts": rollouts() if rollouts else None}
+                progress(state.global_step, state.max_steps, "steps", note(log), tokens=log.get("num_tokens"), **shown)
 
     return Reporter()
 

@@ -46,11 +46,13 @@ def brevity(prompts, completions, **columns):
     return [-len(text) / 100 for text in completions]
 
 
-def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None, rewards=None):
+def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None, rewards=None, told=None):
     p = GRPO(**settings)
     rows = grpo.lay_out(p, prompts, [], seed=1)
 
-    def progress(step, total, note):
+    def progress(step, total, unit, note, **more):
+        if told is not None:
+            told.append(more | {"where": (step, total, unit), "note": note})
         if stop_after is not None and step >= stop_after:
             raise KeyboardInterrupt
 
@@ -71,11 +73,26 @@ def test_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path, prompts):
 
 
 def test_log_has_every_column_of_the_curve(checkpoint, tmp_path, prompts):
-    (metrics, curve), _ = run(checkpoint, tmp_path, prompts, "columns")
+    told = []
+    (metrics, curve), _ = run(checkpoint, tmp_path, prompts, "columns", told=told)
     assert [r["step"] for r in curve] == [1, 2, 3, 4]
     for column in ("reward", "accuracy", "format", "length", "entropy", "grad_norm", "tokens"):
         assert all(r[column] is not None for r in curve), column
     assert metrics["steps"] == 4 and metrics["tokens"] == sum(r["tokens"] for r in curve)
+    assert [t["where"] for t in told] == [(i, 4, "steps") for i in (1, 2, 3, 4)]
+    assert told[-1]["tokens"] == metrics["tokens"] and told[-1]["note"] == f"reward {curve[-1]['reward']:.3f}"
+    assert [t["point"]["reward"] for t in told] == [r["reward"] for r in curve], "the curve as it grows"
+
+
+def test_rollouts_that_are_shown_are_the_best_and_the_worst_of_one_group(checkpoint, tmp_path, prompts):
+    told = []
+    run(checkpoint, tmp_path, prompts, "shown", SMALL | {"steps": 1}, rewards={"brevity": (brevity, 2.0)}, told=told)
+    shown = told[-1]["rollouts"]
+    assert 1 < len(shown) <= 4 and len({r["prompt"] for r in shown}) == 1
+    assert [r["reward"] for r in shown] == sorted((r["reward"] for r in shown), reverse=True)
+    for r in shown:
+        assert r["reward"] == pytest.approx(2 * r["brevity"]) and r["brevity"] == pytest.approx(-len(r["completion"]) / 100)
+    assert shown[0]["advantage"] > 0 > shown[-1]["advantage"]
 
 
 def test_packing_changes_no_gradient(checkpoint, tmp_path, prompts, monkeypatch):

@@ -45,7 +45,7 @@ def test_resumed_pretraining_has_the_same_bits(tmp_path):
     class Killed(Exception):
         pass
 
-    def progress(done, total, note):
+    def progress(done, total, *_, **__):
         if done > (SAVE_EVERY + 1) * 30_000:
             raise Killed
 

@@ -27,7 +27,11 @@ def test_loss_falls_and_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path
     class Killed(Exception):
         pass
 
-    def progress(step, total, note):
+    told = []
+
+    def progress(step, total, unit, note, tokens, point, rollouts):
+        told.append((step, total, unit, point))
+        assert tokens > 0 and note == f"loss {point['loss']:.3f}"
         if step == 15:
             raise Killed
 
@@ -35,6 +39,7 @@ def test_loss_falls_and_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path
         fine_tune_checkpoint(checkpoint, tmp_path / "cut", PAIRS, p, 1, tmp_path / "w2", progress)
     _, resumed = fine_tune_checkpoint(checkpoint, tmp_path / "cut", PAIRS, p, 1, tmp_path / "w2")
     assert resumed == curve
+    assert told == [(i + 1, 50, "steps", row) for i, row in enumerate(curve[:15])], "the curve as it grows"
     whole, cut = (tmp_path / n / "model.safetensors" for n in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.cli import annotate, canary, contamination, curate, plan, report, run, trace, ui, verify
+from flows.cli import annotate, canary, contamination, curate, plan, report, run, trace, ui, verify, worker
 from flows.orchestration.params import ParamsError
 from tasks.curation.policy import CurationError
 from tasks.verification.verdict import VerificationError
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (run, plan, annotate, report, verify, canary, contamination, curate, ui, trace):
+for group in (run, plan, annotate, report, verify, canary, contamination, curate, ui, trace, worker):
     group.register(app)
 
 

@@ -12,17 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.orchestration import guard, tracking
+from flows.orchestration.dag import Node
 
-POLL = 2.0  # seconds before asking again for a stage that somebody else is building
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+DVC = (sys.executable, "-m", "flows.orchestration.guard", "--wait-for-lock", "repro", "--single-item")
+
+# How a stage of a run may end; the same words in the terminal and in Prefect's pages.
+COMPLETED, CACHED, FRESH = "Completed", "Cached", "Fresh"  # it ran; restored from DVC's run cache; nothing to do
+FAILED, NOT_READY, CANCELLED = "Failed", "NotReady", "Cancelled"  # NotReady: something that it needs failed
+STATES = (COMPLETED, CACHED, FRESH, FAILED, NOT_READY, CANCELLED)
+GOOD = (COMPLETED, CACHED, FRESH)
 
 
 @dataclass(frozen=True)
 class Outcome:
     stage: str
-    how: str  # ran, restored (from DVC's run cache), unchanged, failed, stopped
+    state: str  # one of STATES
     seconds: float
     message: str = ""
+    attempts: int = 1
 
 
 class Children:
@@ -32,7 +40,7 @@ class Children:
         self.root, self.threads, self.forced = root, threads, forced
         self._alive: dict[int, subprocess.Popen] = {}
         self._lock = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
         for folder in ("logs", "runs"):
             (root / "work" / folder).mkdir(parents=True, exist_ok=True)
 
@@ -49,40 +57,67 @@ class Children:
     def _progress_file(self, stage: str) -> Path:
         return self.root / "work" / "runs" / f".{stage}.progress"
 
-    def run(self, stage: str, parent: str | None = None) -> Outcome:
-        """Bring one stage up to date; blocks. Waits while another run or a shell is building it."""
-        started = time.monotonic()
-        self._progress_file(stage).unlink(missing_ok=True)
-        self.log(stage).write_text("")
-        status = self._once(stage, parent)
-        while status != 0 and not self._stopped and guard.BUSY in self.log(stage).read_text(errors="replace"):
-            time.sleep(POLL)
-            self.log(stage).write_text("")
-            status = self._once(stage, parent)
-        self._progress_file(stage).unlink(missing_ok=True)
-        seconds = time.monotonic() - started
-        text = self.log(stage).read_text(errors="replace")
-        if self._stopped:
-            return Outcome(stage, "stopped", seconds)
-        if status != 0:
-            return Outcome(stage, "failed", seconds, _reason(text, stage, status))
-        how = (
-            "unchanged"
-            if "didn't change, skipping" in text
-            else "restored"
-            if "is cached - skipping run" in text
-            else "ran"
-        )
-        return Outcome(stage, how, seconds)
+    def run(self, node: Node, parent: str | None = None) -> Outcome:
+        """Bring one stage up to date; blocks. A failure is tried again as often as the stage's `retries` say.
 
-    def _once(self, stage: str, parent: str | None) -> int:
-        repro = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if stage in self.forced else []), stage]
+        Args:
+            node: the stage.
+            parent: `<flow run id>/<task run id>` under which it appears in Prefect.
+        """
+        started, stage, attempt = time.monotonic(), node.stage, 1
+        self.log(stage).write_text("")
+        while True:
+            state, message = self._attempt(node, parent)
+            if state != FAILED or attempt > node.retries:
+                break
+            attempt += 1
+            self._note(stage, f"attempt {attempt} of {1 + node.retries} in {node.retry_delay:g} s")
+            self._stopped.wait(node.retry_delay)
+        self._progress_file(stage).unlink(missing_ok=True)
+        return Outcome(stage, state, time.monotonic() - started, message, attempt)
+
+    def _attempt(self, node: Node, parent: str | None) -> tuple[str, str]:
+        """State and, of a failure, the reason. Waits while another run or a shell is building the stage."""
+        while True:
+            self._progress_file(node.stage).unlink(missing_ok=True)
+            begin = self.log(node.stage).stat().st_size
+            status = self._commands(node, parent)
+            with open(self.log(node.stage), "rb") as log:
+                log.seek(begin)
+                text = log.read().decode(errors="replace")
+            if self._stopped.is_set():
+                return CANCELLED, ""
+            if status == 0:
+                return _how(text), ""
+            if guard.BUSY not in text:
+                return FAILED, _reason(text, node.stage, status)
+            guard.await_holders(text, self._stopped)
+
+    def _commands(self, node: Node, parent: str | None) -> int:
+        """`dvc repro` of the stage; before it, of a stage with a pool, what has another machine build it.
+
+        `pools.elsewhere(node, forced)` returns that command, or None to build the stage here. It ends with status 0
+        when this checkout's run cache holds what was built, so that `dvc repro` restores it: dvc.lock is written here.
+        """
+        forced, commands = node.stage in self.forced, []
+        if node.pool:
+            from flows.orchestration import pools
+
+            if command := pools.elsewhere(node, forced):
+                commands, forced = [command], False
+        commands.append([*DVC, *(["--force"] if forced else []), node.stage])
+        for command in commands:
+            if status := self._once(command, node.stage, parent):
+                return status
+        return 0
+
+    def _once(self, command: list[str], stage: str, parent: str | None) -> int:
         with open(self.log(stage), "a") as log:
             with self._lock:
-                if self._stopped:
+                if self._stopped.is_set():
                     return -1
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "flows.orchestration.guard", *repro],
+                    command,
                     cwd=self.root,
                     env=self._environment(stage, parent),
                     stdin=subprocess.DEVNULL,
@@ -97,6 +132,10 @@ class Children:
                 with self._lock:
                     self._alive.pop(process.pid, None)
 
+    def _note(self, stage: str, text: str) -> None:
+        with open(self.log(stage), "a") as log:
+            log.write(f"{text}\n")
+
     def _environment(self, stage: str, parent: str | None) -> dict[str, str]:
         env = {k: v for k, v in os.environ.items() if k not in (*tracking.PRIVATE, tracking.PARENT)}
         env |= guard.environment(self.threads)
@@ -109,7 +148,7 @@ class Children:
     def stop(self) -> None:
         """End every child and all that they started; none is started afterwards."""
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             alive = list(self._alive.values())
         for sig, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
             for process in alive:
@@ -123,6 +162,13 @@ class Children:
                     process.wait(max(0.1, end - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     pass
+
+
+def _how(text: str) -> str:
+    """Which of the good ends DVC's words mean."""
+    if "didn't change, skipping" in text:
+        return FRESH
+    return CACHED if "is cached - skipping run" in text else COMPLETED
 
 
 def _reason(text: str, stage: str, status: int) -> str:

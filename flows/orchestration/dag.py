@@ -15,6 +15,13 @@ from flows.orchestration.params import ParamsError, read_yaml
 
 CODE_FOLDERS = ("flows/", "tasks/")
 MEASURES = ("metrics", "plots")
+# What `meta: {prefect: {…}}` of a stage may hold: how it is run, never what it makes, so dvc.lock does not know it.
+SETTINGS = {
+    "gpu": (lambda v: isinstance(v, int) and v >= 0, "true, or how many accelerators it takes"),
+    "pool": (lambda v: isinstance(v, str) and v.strip() == v != "", "the name of a Prefect work pool"),
+    "retries": (lambda v: _number(v, int) and 0 <= v <= 100, "a number of attempts after the first, 0 to 100"),
+    "retry_delay": (lambda v: _number(v, (int, float)) and 0 <= v <= 3600, "seconds, 0 to 3600"),
+}
 _REFERENCE = re.compile(r"\$\{\s*([\w\-.\[\]]+)\s*\}")
 
 
@@ -53,9 +60,28 @@ class Node:
     def writes(self) -> tuple[str, ...]:
         return self.outs + self.metrics + self.plots
 
+    def _setting(self, key: str) -> Any:
+        return (self.meta.get("prefect") or {}).get(key)
+
     @property
-    def gpu(self) -> bool:
-        return bool((self.meta.get("prefect") or {}).get("gpu"))
+    def gpu(self) -> int:
+        """Accelerators that this stage takes for itself; `gpu: true` is one."""
+        return int(self._setting("gpu") or 0)
+
+    @property
+    def pool(self) -> str | None:
+        """Prefect work pool whose worker builds it; None: here."""
+        return self._setting("pool")
+
+    @property
+    def retries(self) -> int:
+        """How often a run of the pipeline tries again after a failure."""
+        return int(self._setting("retries") or 0)
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds before each of those."""
+        return float(self._setting("retry_delay") or 0.0)
 
 
 def short_name(path: str) -> str:
@@ -158,12 +184,31 @@ def _node(name: str, item: str | None, spec: dict, values: dict, where: str) -> 
         entries = [e if isinstance(e, str) else next(iter(e)) for e in spec.get(key) or []]
         return tuple(_text(e, values, f"{where}.{key}") for e in entries)
 
+    _check_meta(spec.get("meta") or {}, where)
     stage = name if item is None else f"{name}@{item}"
     cmd = _text(spec.get("cmd", ""), values, f"{where}.cmd")
     parts = {key: paths(key) for key in ("deps", "params", "outs", "metrics", "plots")}
     return Node(
         stage=stage, name=name, item=item, cmd=cmd, desc=spec.get("desc", ""), meta=spec.get("meta") or {}, **parts
     )
+
+
+def _check_meta(meta: dict, where: str) -> None:
+    """Refuse settings that nobody would read, and values that could not be meant."""
+    settings = meta.get("prefect") or {}
+    if not isinstance(settings, dict):
+        raise ParamsError(f"dvc.yaml: {where}.meta.prefect is {settings!r}; expected a mapping")
+    for key, value in settings.items():
+        at = f"dvc.yaml: {where}.meta.prefect.{key}"
+        if key not in SETTINGS:
+            raise ParamsError(f"{at}: unknown key; known: {', '.join(SETTINGS)}")
+        fits, expected = SETTINGS[key]
+        if not fits(value):
+            raise ParamsError(f"{at} is {value!r}; expected {expected}")
+
+
+def _number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _fill(template: str, values: dict, where: str) -> Any:

@@ -4,21 +4,24 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from flows.orchestration.child import CACHED, COMPLETED, FRESH, Outcome
 from flows.orchestration.progress import human
 
 if TYPE_CHECKING:
     from flows.orchestration.pipeline import Pipeline
 
 LINE_EVERY = 20.0  # seconds
-WORDS = {"ran": "done in", "restored": "restored from DVC's run cache in", "unchanged": "unchanged, asked in"}
+WORDS = {COMPLETED: "done in", CACHED: "restored from DVC's run cache in", FRESH: "unchanged, asked in"}
 
 
 def display() -> "PlainDisplay | LiveDisplay":
     return LiveDisplay() if sys.stdout.isatty() else PlainDisplay()
 
 
-def ended(stage: str, how: str, seconds: float) -> str:
-    return f"{stage}: {WORDS[how]} {human(seconds)}" if how in WORDS else f"{stage}: {how} after {human(seconds)}"
+def ended(outcome: Outcome) -> str:
+    words = WORDS.get(outcome.state, f"{outcome.state.lower()} after")
+    tries = f", at attempt {outcome.attempts}" if outcome.attempts > 1 else ""
+    return f"{outcome.stage}: {words} {human(outcome.seconds)}{tries}"
 
 
 def headline(run: "Pipeline") -> str:
@@ -36,7 +39,7 @@ def stage_line(run: "Pipeline", stage: str) -> str:
     p = run.children.progress(stage)
     elapsed = human(time.monotonic() - run.running[stage])
     if not p.get("total"):
-        return f"{stage} ({elapsed})"
+        return f"{stage} ({elapsed})" + (f": {p['note']}" if p.get("note") else "")
     note = f" {p['note']}" if p.get("note") else ""
     return f"{stage} {p['done'] / p['total']:.0%} ({p['done']:,.0f}/{p['total']:,.0f} {p['unit']}, {elapsed}){note}"
 

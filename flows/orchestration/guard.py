@@ -6,17 +6,22 @@ dvc (PR_SET_PDEATHSIG), holds a lock of its own while it lives, and starts in an
 """
 
 import ctypes
-import fcntl
 import json
 import os
+import re
 import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
+from flows.orchestration import slots
+
 BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
+PAUSE = 0.5  # seconds between looks at the process that is building a stage
+LONGEST_WAIT = 600.0  # seconds; then DVC is asked again, whoever still runs
 PR_SET_PDEATHSIG = 1
 SHELLS = {"sh", "dash", "bash", "zsh", "ksh", "fish", "busybox"}
 STARTER = "R1_STARTER"  # process id of who starts a process that is to die with it; dvc's for a stage
@@ -106,34 +111,37 @@ def mend_rwlock(root: Path) -> None:
 
 def hold(root: Path, stage: str) -> IO[str]:
     """Take the stage's lock, kept until the returned file is closed or this process ends; BusyError if it is held."""
-    return _lock(root / "work" / "locks" / f"{stage}.lock", stage, wait=False)
-
-
-def hold_gpu(root: Path) -> IO[str] | None:
-    """Wait for this machine's accelerators and take them; None on a machine without any."""
-    return _lock(root / "work" / "locks" / "gpu.lock", "the GPU", wait=True) if has_gpu() else None
-
-
-def has_gpu() -> bool:
-    return os.path.exists("/dev/nvidiactl") and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
-
-
-def _lock(path: Path, what: str, wait: bool) -> IO[str]:
+    path = root / "work" / "locks" / f"{stage}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        handle.seek(0)
-        holder = handle.read().strip() or "another process"
-        handle.close()
+    handle = slots.try_lock(path, 0o666)
+    if handle is None:
         raise BusyError(
-            f"{what} {BUSY} {holder}: wait for it or stop it; two writers would spoil the artifact"
-        ) from None
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} ({' '.join(sys.orig_argv)})")
-    handle.flush()
+            f"{stage} {BUSY} {slots.read_holder(path) or 'another process'}: wait for it or stop it; "
+            "two writers would spoil the artifact"
+        )
+    slots.sign(handle, f"`{' '.join(sys.orig_argv)}`")
     return handle
+
+
+def await_holders(text: str, stopped: threading.Event) -> None:
+    """Sleep until a process that `text` (our words or DVC's) names as busy with a stage has ended, or until `stopped`.
+
+    Asking DVC again and again would cost a core: each time is a process of two CPU-seconds.
+    """
+    said = text[text.rindex(BUSY) :]
+    holders = [int(pid) for pid in re.findall(r"\b(?:process|PID) (\d+)", said)]
+    end = time.monotonic() + LONGEST_WAIT
+    stopped.wait(PAUSE)
+    while any(_alive(pid) for pid in holders) and time.monotonic() < end and not stopped.wait(PAUSE):
+        pass
+
+
+def _alive(pid: int) -> bool:
+    """Whether it runs: a process that has ended but was not waited for by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flows.orchestration import guard, recipe, reproduced, schedule, tracking
-from flows.orchestration.child import Children, Outcome
+from flows.orchestration import guard, recipe, reproduced, schedule, slots, tracking
+from flows.orchestration.child import COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
 from flows.orchestration.dag import Dag, load_dag
 from flows.orchestration.display import display, ended
 from flows.orchestration.params import ParamsError, Top, check, read_yaml, scalars
@@ -61,7 +61,7 @@ def _jobs(threads: int) -> int:
         if not given.isdigit() or int(given) < 1:
             raise ParamsError(f"R1_JOBS is {given!r}; expected a number of stages, 1 or more")
         return int(given)
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    return max(1, len(slots.cpus() or os.sched_getaffinity(0)) // threads)
 
 
 def stale(root: Path, stages: Iterable[str]) -> set[str]:
@@ -116,14 +116,14 @@ class Pipeline:
         self.rank = schedule.ranks(dag, self.seconds)
         self.started = time.monotonic()
         self.ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._one_gpu = guard.has_gpu()
+        self.gpus = len(slots.gpus())
 
     def work(self, stage: str, parent: str | None = None) -> Outcome:
         """Build one stage and report it; called in a thread."""
         try:
-            outcome = self.children.run(stage, parent)
+            outcome = self.children.run(self.dag[stage], parent)
         except Exception as exc:
-            outcome = Outcome(stage, "failed", 0.0, repr(exc))
+            outcome = Outcome(stage, FAILED, 0.0, repr(exc))
         self.ended.put(outcome)
         return outcome
 
@@ -153,10 +153,10 @@ class Pipeline:
             return
         del self.running[outcome.stage]
         self.outcomes[outcome.stage] = outcome
-        if outcome.how == "ran":
+        if outcome.state == COMPLETED:
             self.seconds[outcome.stage] = outcome.seconds
-        screen.say(ended(outcome.stage, outcome.how, outcome.seconds))
-        if outcome.how == "failed":
+        screen.say(ended(outcome))
+        if outcome.state == FAILED:
             screen.say(
                 f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}"
             )
@@ -166,19 +166,23 @@ class Pipeline:
         for stage in self.dag.select([failed], downstream=True):
             if stage in self.todo:
                 self.todo.remove(stage)
-                self.outcomes[stage] = Outcome(stage, "blocked", 0.0, f"needs {failed}")
+                self.outcomes[stage] = Outcome(stage, NOT_READY, 0.0, f"needs {failed}")
 
     def _startable(self) -> list[str]:
-        free = self.jobs - len(self.running)
-        gpu_taken = self._one_gpu and any(self.dag[s].gpu for s in self.running)
+        """Longest remaining path first, as far as places and accelerators go; the locks of `slots` have the last word."""
+        free, gpus = self.jobs - len(self.running), self.gpus - sum(self._gpus(s) for s in self.running)
         ready = [s for s in self.todo if not any(u in self.todo or u in self.running for u in self.dag.upstream[s])]
         chosen: list[str] = []
         for stage in sorted(ready, key=lambda s: (-self.rank[s], s)):
-            if len(chosen) >= free or (gpu_taken and self.dag[stage].gpu):
-                continue
-            gpu_taken = gpu_taken or (self._one_gpu and self.dag[stage].gpu)
-            chosen.append(stage)
+            if len(chosen) < free and self._gpus(stage) <= gpus:
+                gpus -= self._gpus(stage)
+                chosen.append(stage)
         return chosen
+
+    def _gpus(self, stage: str) -> int:
+        """Accelerators of this machine that the stage takes."""
+        node = self.dag[stage]
+        return 0 if node.pool else min(node.gpu, self.gpus)
 
     def time_left(self) -> float:
         now, left = time.monotonic(), {}
@@ -207,17 +211,14 @@ def conclude(
 ) -> int:
     """The last words: what failed and where its log is, else the comparison and the main table. Exit status."""
     if pipeline:
-        counts = {
-            how: sum(o.how == how for o in outcomes.values())
-            for how in ("ran", "restored", "unchanged", "failed", "blocked")
-        }
-        said = ", ".join(f"{n} {how}" for how, n in counts.items() if n)
+        counts = {state: sum(o.state == state for o in outcomes.values()) for state in STATES}
+        said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         print(f"\n{said} in {human(time.monotonic() - pipeline.started)}", flush=True)
-    failed = [o for o in outcomes.values() if o.how not in ("ran", "restored", "unchanged")]
+    failed = [o for o in outcomes.values() if o.state not in GOOD]
     for outcome in failed:
-        if outcome.how == "failed":
+        if outcome.state == FAILED:
             print(f"\n{outcome.stage} failed: {outcome.message}\n  log: {root / 'work' / 'logs' / outcome.stage}.log")
-    if blocked := [o.stage for o in failed if o.how == "blocked"]:
+    if blocked := [o.stage for o in failed if o.state == NOT_READY]:
         print(f"\nNot run, because they need what failed: {', '.join(blocked)}")
     if failed:
         print("\nWhat was finished stays; after the remedy `r1 run` goes on from there.", flush=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.orchestration import guard, publish, tracking
+from flows.orchestration import guard, publish, slots, tracking
 from flows.orchestration.dag import Dag, Node, load_dag, lookup
 from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
 from flows.orchestration.progress import Progress, human
@@ -149,7 +149,7 @@ def _stage(name: str, body: Body, model: type[Settings]) -> None:
     os.chdir(root)
     lock = guard.hold(root, node.stage)
     _need_inputs(dag, node, root)
-    gpu = guard.hold_gpu(root) if node.gpu else None
+    limits = slots.take(node.stage, node.gpu, top.threads, lambda said: _waits(node.stage, said))
     code = publish.code_version(root, node)
     declared = {key: lookup(values, key) for key in node.params}
     space = publish.Workspace(root, node, publish.fingerprint(root, node, declared, code))
@@ -158,10 +158,15 @@ def _stage(name: str, body: Body, model: type[Settings]) -> None:
         run.log(f"resuming from {space.folder.relative_to(root)}")
     facts = {"stage": node.stage, "seed": top.seed, "code": code, "params": declared}
     tracking.run(run, lambda: _build(body, params, run, space, facts))
-    for held in (lock, gpu):
-        if held:
-            held.close()
+    for held in (lock, limits):
+        held.close()
     tracking.leave(0)
+
+
+def _waits(stage: str, said: str) -> None:
+    """For the log and for who watches the stage's progress."""
+    Progress(stage)(0, 0, note=said)
+    print(f"[{stage}] {said}", flush=True)
 
 
 def _node(dag: Dag, name: str) -> Node:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows.orchestration import tracking
+from flows.orchestration.child import FAILED, GOOD
 
 if TYPE_CHECKING:
     from flows.orchestration.pipeline import Pipeline
@@ -87,9 +88,9 @@ class _Tasks:
         self.begun.add(stage)
         this = TaskRunContext.get().task_run
         outcome = self.pipeline.work(stage, f"{this.flow_run_id}/{this.id}")
-        if outcome.how in ("failed", "stopped"):
-            return Failed(message=f"{outcome.how}: {outcome.message}")
-        return Completed(message=f"{outcome.how} in {outcome.seconds:.0f} s")
+        if outcome.state not in GOOD:
+            return Failed(name=outcome.state, message=outcome.message)
+        return Completed(name=outcome.state, message=f"in {outcome.seconds:.0f} s")
 
     def lost(self) -> list[str]:
         """Launched stages that Prefect has dropped or cannot begin: from now on the caller's."""
@@ -104,12 +105,12 @@ def _summary(pipeline: "Pipeline"):
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
     from prefect.states import Completed, Failed
 
-    rows = [{"stage": s, "how": o.how, "seconds": round(o.seconds, 1)} for s, o in pipeline.outcomes.items()]
+    rows = [{"stage": s, "state": o.state, "seconds": round(o.seconds, 1)} for s, o in pipeline.outcomes.items()]
     create_table_artifact(rows, key="r1-stages", description="how each stage ended")
     ids = {stage: f"s{i}" for i, stage in enumerate(pipeline.selected)}
     edges = [f"{ids[u]}[{u}] --> {ids[s]}[{s}]" for s in ids for u in pipeline.dag.upstream[s] if u in ids]
     create_markdown_artifact(
         "```mermaid\nflowchart LR\n" + "\n".join(edges) + "\n```\n", key="r1-dag", description="the DAG"
     )
-    bad = [s for s, o in pipeline.outcomes.items() if o.how == "failed"]
+    bad = [s for s, o in pipeline.outcomes.items() if o.state == FAILED]
     return Failed(message=f"failed: {', '.join(bad)}") if bad else Completed(message=f"{len(rows)} stages visited")

@@ -33,7 +33,7 @@ def test_independent_stages_run_side_by_side(built):
     toy, said = built
     oak, fir = (json.loads(toy.read(f"work/runs/grow@{p}.json")) for p in ("oak", "fir"))
     assert max(oak["started_at"], fir["started_at"]) < min(oak["finished_at"], fir["finished_at"])
-    assert "4 ran in" in said and "| oak | 130 |" in said
+    assert "4 Completed in" in said and "| oak | 130 |" in said
     assert "There is no committed dvc.lock" in said
     assert not list((toy.root / "work/runs").glob("*.progress"))
 
@@ -62,7 +62,7 @@ def test_only_what_depends_on_a_change_runs(done):
     done.set("grow.plants.fir.steps", 4)
     assert done.r1("status").split()[:2] == ["grow@fir", "changed"]
     said = done.r1("run")
-    assert "2 ran in" in said and "numbers" not in said.split("Other parameters")[0]
+    assert "2 Completed in" in said and "numbers" not in said.split("Other parameters")[0]
     assert "Other parameters than those of the committed dvc.lock (grow.plants.fir)" in said
 
 
@@ -147,7 +147,7 @@ def test_waits_for_a_stage_that_somebody_else_is_building(toy):
     other = toy.start(*toy.stage_command("grow", "oak"))
     until(lambda: toy.has("work/locks/grow@oak.lock"), what="the other one to begin")
     said = toy.r1("run", "grow@oak")
-    assert "1 ran in" in said and other.wait(10) == 0
+    assert "1 Completed in" in said and other.wait(10) == 0
 
 
 def test_recipes_are_put_in_force_and_edits_are_not_lost(toy):

@@ -46,6 +46,6 @@ def test_a_server_that_dies_takes_no_work_with_it(toy, door):
     killed = time.monotonic()
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 0, said
-    assert "4 ran in" in said and toy.has("report/report.md")
+    assert "4 Completed in" in said and toy.has("report/report.md")
     assert time.monotonic() - killed < 90, "no waiting for a server that is gone"
     assert "All 4 stages are up to date" in toy.r1("run", **door.env)

@@ -58,6 +58,6 @@ def test_time_left_counts_what_is_running():
 def test_a_gpu_takes_one_stage_at_a_time(tmp_path):
     dag = load_dag(ROOT)
     pipeline = Pipeline(tmp_path, dag, list(dag.nodes), set(), 8, Children(tmp_path, 1))
-    pipeline._one_gpu = True
+    pipeline.gpus = 1
     pipeline.todo = {"r1_zero", "evaluate@base", "judge"}
     assert pipeline._startable() == ["r1_zero", "judge"]

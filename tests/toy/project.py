@@ -37,6 +37,8 @@ class Toy:
             "PATH": f"{BIN}{os.pathsep}{env['PATH']}",
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.root / ".site"),
+            "R1_SLOTS_DIR": str(self.root / ".slots"),  # stages of a second take no turns with what else runs here
+            "R1_CPU_SLOTS": "4",
         }
         return env | own | more
 
@@ -125,7 +127,7 @@ def build(root: Path) -> Toy:
     shutil.copy(REPO / "flows" / "__init__.py", root / "flows" / "__init__.py")
     for name in ("flows/orchestration", "flows/cli", "tasks"):
         (root / name).symlink_to(REPO / name)
-    (root / ".gitignore").write_text("/work/\n/data/\n/report/\n__pycache__/\n/.site/\n")
+    (root / ".gitignore").write_text("/work/\n/data/\n/report/\n__pycache__/\n/.site/\n/.slots/\n")
     toy = Toy(root)
     toy.git("init", "-q")
     toy.dvc("init", "-q")

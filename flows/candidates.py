@@ -7,6 +7,8 @@ prompts.parquet, and from here on nothing distinguishes them.
 from pydantic import Field, model_validator
 
 from flows.orchestration.stage import Run, stage
+from tasks.prompts.readers import SourceError
+from tasks.prompts.revoked import read_tombstones, standing
 from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
@@ -38,9 +40,12 @@ class Params(Settings):
 
 
 def body(p: Params, run: Run) -> dict:
-    asked, completions, rejected = [], sampled(p, run) if p.prompts else [], []
+    imported, revoked = standing(p.imported, read_tombstones(run.input("revoked/candidates.jsonl")), run.stage)
+    if not (p.prompts or imported):
+        raise SourceError("all of `candidates.imported` are revoked (data/revoked/candidates.jsonl), and prompts is 0")
+    asked, completions, rejected = [], sampled(p, run) if p.prompts else [], revoked
     counts = {}
-    for source in p.imported:
+    for source in imported:
         prompts, answers, bad = imported_candidates(source, run.root, gold_problems)
         asked, completions, rejected = asked + prompts, completions + answers, rejected + bad
         counts[source.name] = {"prompts": len(prompts), "candidates": len(answers), "rejected": len(bad)}

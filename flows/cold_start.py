@@ -11,6 +11,7 @@ from flows.orchestration.stage import Run, stage
 from tasks.curation.annotation import read_annotations
 from tasks.curation.cold_start import ROUTES, take
 from tasks.curation.collection import Collection
+from tasks.prompts.revoked import read_tombstones
 from tasks.prompts.stored import read_prompts
 from tasks.sampling.policy import load_policy
 from tasks.settings import Settings
@@ -37,7 +38,11 @@ def body(p: Params, run: Run) -> dict:
     collect.few_shot(base, *plan["few_shot"], examples=[r for r in rows if r["solution"]])
     collect.direct(base, *plan["direct"])
     collect.r1_zero(load_policy(run.input("r1_zero"), run.threads), *plan["r1_zero"])
-    collect.human(read_annotations(run.input_path(p.annotations)), plan["human"][0], rows)
+    reviewed = read_annotations(run.input_path(p.annotations))
+    revoked = read_tombstones(run.input("revoked/cold_start.jsonl"))
+    collect.human([a for a in reviewed if a.annotator not in revoked], plan["human"][0], rows)
+    gone = sorted({a.annotator for a in reviewed} & set(revoked))
+    collect.decisions += [revoked[name].decision(run.stage) for name in gone]
     collect.write(run.out)
     return collect.metrics()
 

@@ -22,6 +22,7 @@ from tasks.prompts.preferences import (
     from_transcripts,
     read_preference_rows,
 )  # fmt: skip
+from tasks.prompts.revoked import read_tombstones, standing
 from tasks.prompts.stored import read_prompts
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import ArtifactError, write_rows
@@ -83,9 +84,10 @@ def collect(source: PreferenceSource, share: float, run: Run) -> Preferences:
 
 
 def body(p: Params, run: Run) -> dict:
-    pairs, labels, decisions, sources = [], [], [], {}
-    for i, source in enumerate(p.sources):
-        run.progress(i, len(p.sources), unit="sources", note=source.name)
+    left, revoked = standing(p.sources, read_tombstones(run.input("revoked/preferences.jsonl")), run.stage)
+    pairs, labels, decisions, sources = [], [], revoked, {}
+    for i, source in enumerate(left):
+        run.progress(i, len(left), unit="sources", note=source.name)
         data = collect(source, p.held_out_share, run)
         pairs += data.pairs if source.gives != "labels" else []
         labels += data.labels if source.gives != "pairs" else []

@@ -15,6 +15,8 @@ from tasks.curation.policy import Decontamination
 from tasks.prompts.bank import Bank, build
 from tasks.prompts.evaluation_sets import overlaps, publish
 from tasks.prompts.near_duplicates import near_duplicates
+from tasks.prompts.readers import SourceError
+from tasks.prompts.revoked import read_tombstones, standing
 from tasks.prompts.sources import Source, read_source
 from tasks.prompts.split import HELD_OUT
 from tasks.provenance.artifacts import write_rows
@@ -58,23 +60,27 @@ class Params(Settings):
 
 
 def body(p: Params, run: Run) -> dict:
+    sources, revoked = standing(p.sources, read_tombstones(run.input("revoked/prompts.jsonl")), run.stage)
+    if not sources:
+        raise SourceError("all of `prompts.sources` are revoked (data/revoked/prompts.jsonl); add one, or undo one")
     readings = []
-    for i, source in enumerate(p.sources):
-        run.progress(i, len(p.sources), unit="sources", note=source.name)
+    for i, source in enumerate(sources):
+        run.progress(i, len(sources), unit="sources", note=source.name)
         readings.append(read_source(source, run.root, run.root_seed))
     bank = build(
         readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share,
         overlap=lambda rows: overlaps(rows, p.decontamination, run.root),
         near=lambda texts: similar(p, texts, run),
     )  # fmt: skip
-    run.progress(len(p.sources), len(p.sources), unit="sources")
+    run.progress(len(sources), len(sources), unit="sources")
     for split, folder in (("train", "prompts"), ("validation", "prompts"), ("final", "final")):
         write_rows(run.outs[folder], split, [row for row in bank.rows if row["split"] == split], PROMPT)
-    write_rows(run.outs["prompts"], "decisions", bank.decisions, DECISION)
+    write_rows(run.outs["prompts"], "decisions", [*bank.decisions, *revoked], DECISION)
     final = [row for row in bank.rows if row["split"] == "final"]
-    procedural = {s.name for s in p.sources if s.is_procedural}
+    procedural = {s.name for s in sources if s.is_procedural}
     problems = publish(final, procedural, p.decontamination, run.root, run.outs["prompts"] / "benchmarks")
-    return metrics(bank) | {"evaluation_problems": problems}
+    withheld = {"revoked_sources": len(revoked)} if revoked else {}
+    return metrics(bank) | {"evaluation_problems": problems} | withheld
 
 
 def similar(p: Params, texts: list[str], run: Run) -> list:

@@ -48,6 +48,7 @@ def checkout(tmp_path_factory):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     copy_compiled(ROOT, root)
     shutil.copy(ROOT / "dvc.yaml", root)
+    shutil.copytree(ROOT / "data/revoked", root / "data/revoked")
     configure(root)
     run(root, "prompts")
     return root

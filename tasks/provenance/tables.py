@@ -62,18 +62,31 @@ def artifacts(folders: Path | Iterable[Path]) -> Iterator[Path]:
             below[:] = sorted(name for name in below if not name.startswith("."))
 
 
+def manifests(folders: Path | Iterable[Path]) -> Iterator[tuple[Path, dict]]:
+    """(folder, manifest) of every artifact among `folders` and below them. ArtifactError where one cannot be read."""
+    for folder in artifacts(folders):
+        path = folder / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(manifest["files"], dict):
+                raise TypeError(f"files is {type(manifest['files']).__name__}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
+        yield folder, manifest
+
+
 def tables(folders: Path | Iterable[Path]) -> list[Table]:
     """Every table of the artifacts among `folders` or below them, such as `[root / "data"]`.
 
     ArtifactError where a manifest cannot be read or names a file outside its folder.
     """
-    return [table for folder in artifacts(folders) for table in _of(folder)]
+    return [table for folder, manifest in manifests(folders) for table in tables_of(folder, manifest)]
 
 
-def _of(folder: Path) -> Iterator[Table]:
+def tables_of(folder: Path, manifest: dict) -> Iterator[Table]:
+    """The tables of one artifact, whose manifest is this."""
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
         files = {name: entry for name, entry in manifest["files"].items() if "columns" in entry}
         stage = manifest.get("stage", "")
         for name, entry in files.items():
@@ -83,5 +96,8 @@ def _of(folder: Path) -> Iterator[Table]:
             kind = kind_of(columns)
             yield Table(folder, folder / name, kind, entry["rows"], columns, stage, entry["sha256"], entry["bytes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{path} is no manifest ({type(error).__name__}: {error}); rebuild the artifact with `r1 run`"
-        raise ArtifactError(message) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path} is no manifest ({type(error).__name__}: {error}); rebuild the artifact with `r1 run`")

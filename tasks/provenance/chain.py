@@ -1,0 +1,388 @@
+"""The chain of one row: the prompt and its source, its siblings, who sampled it how, what was said and decided about it,
+what it repeats, and in which sets and checkpoints it ended.
+
+Everything is read from the tables themselves: rows know their prompt and their completion, decisions and verdicts their
+row. Rows that were rejected, and prompts that never became one, have a chain like the others.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from tasks.provenance.row_index import RowIndex, key_of, keys_of
+from tasks.provenance.rows_at import Files
+from tasks.provenance.tables import SCHEMAS, Table, manifests, tables_of
+from tasks.rows import row_id
+
+OWNERS = ("prompt", "completion", "sft_example", "preference_pair", "safety_label")  # kinds whose `id` is a row's own
+NEAR = 5  # near ids that are offered
+CONTAMINATION = ("prompt_exact", "prompt_ngram", "text_coverage")
+
+
+class UnknownRow(Exception):
+    """No row has this id: what was searched, and which ids come near."""
+
+    def __init__(self, id: str, searched: list[Table], near: list[str]):
+        self.id, self.searched, self.near = id, searched, near
+        rows, folders = sum(t.rows for t in searched), len({t.artifact for t in searched})
+        hint = f"; near it: {', '.join(near)}" if near else "; no id comes near it"
+        super().__init__(
+            f"no row has the id {id!r} among {rows:,} rows of {len(searched)} tables in {folders} artifacts{hint}"
+        )
+
+
+class Books:
+    """The tables of a checkout, found and read by id."""
+
+    def __init__(self, root: Path, cache: Path, readers: Mapping[str, Iterable[str]] | None = None):
+        """`cache`: folder of the row index. `readers`: artifact -> artifacts whose stage reads it, as in dvc.yaml."""
+        self.root, self.readers = Path(root), readers or {}
+        self.manifests = {self.name(folder): manifest for folder, manifest in manifests(self.root / "data")}
+        self.tables = [t for name, manifest in self.manifests.items() for t in tables_of(self.root / name, manifest)]
+        self.index, self.files = RowIndex(self.tables, cache), Files()
+
+    def name(self, folder: Path) -> str:
+        return folder.relative_to(self.root).as_posix()
+
+    def rows(
+        self, key: str, value: str | None, *kinds: str, columns: list[str] | None = None
+    ) -> Iterator[tuple[Table, dict]]:
+        """(table, row) of every row, in tables of these kinds, in which `key` is `value`."""
+        if value is None:
+            return
+        for table, runs in self.index.find(key, value, *kinds):
+            wanted = columns and [c for c in columns if c in table.columns]
+            for row in self.files.rows(table.file, (n for run in runs for n in run), wanted):
+                if key in ("name", "kept_name") or row[key] == value:
+                    yield table, row
+
+    def checkpoints(self) -> dict[str, str]:
+        """sha256 of the weights -> artifact."""
+        found = {}
+        for artifact, manifest in self.manifests.items():
+            weights = sorted(f["sha256"] for n, f in manifest["files"].items() if n.endswith(".safetensors"))
+            if len(weights) == 1:
+                found[weights[0]] = artifact
+        return found
+
+    def is_checkpoint(self, artifact: str) -> bool:
+        return any(name.endswith(".safetensors") for name in self.manifests.get(artifact, {}).get("files", {}))
+
+    def sections(self, artifact: str) -> list[dict]:
+        """The sections of params.yaml that the artifact was made with."""
+        return [v for v in self.manifests.get(artifact, {}).get("params", {}).values() if isinstance(v, dict)]
+
+
+def resolve(books: Books, given: str) -> str:
+    """The id that is meant: given in full, by its first digits, or as `SOURCE ORIGIN` of a prompt; else UnknownRow."""
+    for key, kinds in (("id", OWNERS), ("row_id", ("decision",)), ("completion_id", ())):
+        if next(books.rows(key, given, *kinds), None):
+            return given
+    source, _, origin = given.partition(" ")
+    for _, row in books.rows("name", given, "prompt"):
+        if (row["source"], row["origin"]) == (source, origin):
+            return row["id"]
+    dropped = row_id("row", source=source, origin=origin)
+    if origin and next(books.rows("row_id", dropped, "decision"), None):
+        return dropped
+    if len(begun := list(dict.fromkeys(_begin_with(books, given)))) == 1:
+        return begun[0]
+    raise UnknownRow(given, [t for t in books.tables if keys_of(t)], begun[:NEAR] or _near(books, given))
+
+
+def _ids(books: Books, pick) -> Iterator[str]:
+    """Ids that rows have themselves, at the places that `pick` takes of each index."""
+    for table in books.tables:
+        key = "id" if table.kind in OWNERS else "row_id" if table.kind == "decision" else None
+        if key and key in keys_of(table):
+            numbers = [run[0] for run in pick(books.index.runs(table, key)) if run]
+            yield from (row[key] for row in books.files.rows(table.file, numbers, [key]) if row[key])
+
+
+def _begin_with(books: Books, given: str) -> Iterator[str]:
+    kind, _, digits = given.rpartition("_")
+    if len(digits) < 4 or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
+        return
+    low, high = (int(digits[:16].ljust(16, fill), 16) for fill in "0f")
+    for id in _ids(books, lambda runs: runs.between(low, high, NEAR + 1)):
+        if id.startswith(given) or (not kind and id.rpartition("_")[2].startswith(digits)):
+            yield id
+
+
+def _near(books: Books, given: str) -> list[str]:
+    """Ids with most of the first digits in common, three at least."""
+    digits = given.rpartition("_")[2]
+
+    def common(id: str) -> int:
+        other = id.rpartition("_")[2]
+        return next((i for i, (a, b) in enumerate(zip(digits, other)) if a != b), min(len(digits), len(other)))
+
+    found = dict.fromkeys(_ids(books, lambda runs: runs.around(key_of(_padded(given)), 1)))
+    return [id for id in sorted(found, key=lambda id: (-common(id), id)) if common(id) >= 3][:NEAR]
+
+
+def _padded(given: str) -> str:
+    """As an id of 32 digits, so that a cut or mistyped one falls among its neighbours."""
+    head, _, digits = given.rpartition("_")
+    kept = digits[: next((i for i, d in enumerate(digits) if d not in "0123456789abcdef"), len(digits))]
+    return f"{head}_{kept[:32].ljust(32, '0')}"
+
+
+def chain(books: Books, given: str) -> dict:
+    """Everything about one row; keys as in docs/lineage.md. Raises UnknownRow.
+
+    `decisive`: the first rule that rejected it, None where none did; lists are empty and rows None where there is none.
+    """
+    id = resolve(books, given)
+    own = next(books.rows("id", id, *OWNERS), None)
+    kind = own[0].kind if own else _kind_elsewhere(books, id)
+    row = own[1] if own else None
+    completion_id = {"completion": id, "sft_example": (row or {}).get("completion_id")}.get(kind)
+    sampled = own if kind == "completion" else next(books.rows("id", completion_id, "completion"), None)
+    prompt_id = id if kind == "prompt" else (row or {}).get("prompt_id")
+    examples = _examples(books, kind, id, completion_id)
+    prompt_id = prompt_id or next((e["prompt_id"] for _, e in examples), None)
+    decided = [completion_id, *dict.fromkeys(e["id"] for _, e in examples), id]
+    if kind in ("prompt", "sft_example") and completion_id is None:
+        decided.append(prompt_id)
+    decisions = [d for key in dict.fromkeys(decided) for d in _decisions(books, key)]
+    sets = _sets(books, examples, kind, prompt_id, own)
+    prompt = _prompt(books, prompt_id) if prompt_id else None
+    found = {
+        "id": id, "kind": kind, "where": _where(books, own, id), "row": row,
+        "decisive": next((d for d in decisions if not d["keep"]), None),
+        "prompt": prompt, "dropped_repeats": _dropped_repeats(books, prompt),
+        "completion": _completion(books, sampled), **_said(books, completion_id),
+        "siblings": _siblings(books, sampled),
+        "samples": _samples(books, id) if kind == "prompt" else [],
+        "decisions": decisions,
+        "duplicate_of": _duplicates(books, "id", "kept_id", completion_id),
+        "duplicates": _duplicates(books, "kept_id", "id", completion_id),
+        "repeats": _repeated_prompt(books, decisions) if kind == "dropped_prompt" else None,
+        "contamination": [d for d in decisions if d["stage"] == "decontamination" or d["rule"] in CONTAMINATION],
+        "sets": sets, "checkpoints": _checkpoints(books, sets, prompt, kind),
+    }  # fmt: skip
+    return found | {"fate": fate(found)}
+
+
+def _kind_elsewhere(books: Books, id: str) -> str:
+    """Of an id that no row has as its own: it was dropped before it became one, or a person wrote the row."""
+    if next(books.rows("completion_id", id), None):
+        return "completion"
+    table, decision = next(books.rows("row_id", id, "decision"))
+    if decision["stage"] == "prompts":
+        return "dropped_prompt"
+    return "completion" if id.startswith("completion_") else f"dropped by {table.stage}"
+
+
+def _where(books: Books, own: tuple[Table, dict] | None, id: str) -> list[str]:
+    kinds = (own[0].kind,) if own else ("decision",)
+    found = books.rows("id" if own else "row_id", id, *kinds, columns=["id" if own else "row_id"])
+    return list(dict.fromkeys(f"{books.name(t.artifact)}/{t.name}" for t, _ in found))
+
+
+def _examples(books: Books, kind: str, id: str, completion_id: str | None) -> list[tuple[Table, dict]]:
+    """The SFT examples that the row is, or was made into."""
+    by = {"sft_example": ("id", id), "prompt": ("prompt_id", id)}.get(kind, ("completion_id", completion_id or id))
+    found = list(books.rows(*by, "sft_example"))
+    return sorted(found, key=lambda hit: str(hit[0].file))
+
+
+def _decisions(books: Books, id: str | None) -> list[dict]:
+    """Every rule on one id in the order in which they were applied."""
+    found = sorted(books.rows("row_id", id, "decision"), key=lambda hit: str(hit[0].file))
+    return [row | {"artifact": books.name(table.artifact)} for table, row in found]
+
+
+def _prompt(books: Books, id: str) -> dict | None:
+    """The PROMPT row, in which tables it stands, and its source as params.yaml describes it."""
+    hits = list(books.rows("id", id, "prompt"))
+    if not hits:
+        return None
+    table, row = hits[0]
+    entries = (
+        e
+        for part in books.sections(books.name(table.artifact))
+        for e in part.get("sources", []) + part.get("imported", [])
+    )
+    entry = next((e for e in entries if isinstance(e, dict) and e.get("name") == row["source"]), None)
+    places = list(dict.fromkeys(f"{books.name(t.artifact)}/{t.name}" for t, _ in hits))
+    return row | {
+        "meta": _json(row["meta"]),
+        "tables": places,
+        "source_entry": entry,
+        "source_files": _sums(books, row["source"]),
+    }
+
+
+def _sums(books: Books, source: str) -> dict[str, str]:
+    """Path -> sha256 of the files that the source was read from, as the metrics of `prompts` have them."""
+    try:
+        metrics = json.loads((books.root / "metrics" / "prompts.json").read_text(encoding="utf-8"))
+        return metrics["sources"][source]["sha256"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _json(text: str | None):
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
+def _dropped_repeats(books: Books, prompt: dict | None) -> list[dict]:
+    """Rows of the sources that were dropped because they repeat this prompt."""
+    if prompt is None:
+        return []
+    name = f"{prompt['source']} {prompt['origin']}"
+    return [d for _, d in books.rows("kept_name", name, "decision") if f" {name}, which is kept" in d["evidence"]]
+
+
+def _repeated_prompt(books: Books, decisions: list[dict]) -> dict | None:
+    """The prompt that was kept in place of a dropped one."""
+    import re
+
+    from tasks.provenance.row_index import KEPT_NAME
+
+    names = (re.search(KEPT_NAME, d["evidence"] or "") for d in decisions if not d["keep"])
+    for name in (m["name"] for m in names if m):
+        for _, row in books.rows("name", name, "prompt"):
+            if f"{row['source']} {row['origin']}" == name:
+                return row
+    return None
+
+
+def _completion(books: Books, sampled: tuple[Table, dict] | None) -> dict | None:
+    """The COMPLETION row with its settings read and the checkpoint that made it."""
+    if sampled is None:
+        return None
+    table, row = sampled
+    checkpoint = books.checkpoints().get(row["model"])
+    stage = books.manifests[checkpoint].get("stage") if checkpoint else None
+    return row | {
+        "settings": _json(row["settings"]), "checkpoint": checkpoint, "checkpoint_stage": stage,
+        "table": f"{books.name(table.artifact)}/{table.name}", "sampled_by": table.stage,
+    }  # fmt: skip
+
+
+def _said(books: Books, id: str | None) -> dict:
+    """The verdict on a completion, and what judge and rules said each where the judge decided."""
+    verdict = next(books.rows("completion_id", id, "verdict"), None)
+    judged = next(((t, r) for t, r in books.rows("completion_id", id, "other") if "judge" in r), None)
+    return {
+        "verdict": verdict and verdict[1] | {"artifact": books.name(verdict[0].artifact)},
+        "judge": judged and judged[1] | {"artifact": books.name(judged[0].artifact)},
+    }
+
+
+def _siblings(books: Books, sampled: tuple[Table, dict] | None) -> list[dict]:
+    """The other completions that were drawn with it: same prompt, checkpoint and settings, in the same table."""
+    if sampled is None:
+        return []
+    table, row = sampled
+    rows = [r for t, r in books.rows("prompt_id", row["prompt_id"], "completion") if t is table]
+    same = [r for r in rows if (r["model"], r["settings"]) == (row["model"], row["settings"]) and r["id"] != row["id"]]
+    if row["engine"] == "imported":  # its settings say where each stood
+        same = [r for r in rows if r["id"] != row["id"]]
+    return [_brief(books, r) | {"text": r["text"]} for r in sorted(same, key=lambda r: r["index"])]
+
+
+def _samples(books: Books, prompt_id: str) -> list[dict]:
+    """Every completion of a prompt, wherever it was sampled."""
+    wanted = [n for n in SCHEMAS["completion"].names if n != "text"]
+    checkpoints = books.checkpoints()
+    return [
+        _brief(books, r) | {"table": f"{books.name(t.artifact)}/{t.name}", "checkpoint": checkpoints.get(r["model"])}
+        for t, r in books.rows("prompt_id", prompt_id, "completion", columns=wanted)
+    ]
+
+
+def _brief(books: Books, row: dict) -> dict:
+    """A completion in a line: its verdict, and what came of it."""
+    verdict = next(
+        books.rows("completion_id", row["id"], "verdict", columns=["completion_id", "status", "extracted"]), None
+    )
+    said = {name: verdict[1][name] if verdict else None for name in ("status", "extracted")}
+    return {name: row[name] for name in ("id", "index", "tokens", "finish")} | said | _outcome(books, row["id"])
+
+
+def _outcome(books: Books, id: str) -> dict:
+    """kept (None where no rule decided on it), stage and rule of the first reason."""
+    for _, row in books.rows("id", id, "other", columns=["id", "kept", "stage", "rule"]):
+        if "kept" in row:
+            return {name: row[name] for name in ("kept", "stage", "rule")}
+    decisions = _decisions(books, id)
+    failed = next((d for d in decisions if not d["keep"]), None)
+    first = {name: failed[name] if failed else None for name in ("stage", "rule")}
+    return {"kept": failed is None if decisions else None} | first
+
+
+def _duplicates(books: Books, mine: str, theirs: str, id: str | None) -> list[dict]:
+    """Near duplicates of a completion (`mine` is its column) with what came of the other row."""
+    found = [row for _, row in books.rows(mine, id, "other") if "kept_id" in row]
+    outcomes = {other: _outcome(books, other) for other in dict.fromkeys(row[theirs] for row in found)}
+    return [
+        {name: row[name] for name in ("kind", "scope", "jaccard")} | {"id": row[theirs]} | outcomes[row[theirs]]
+        for row in found
+    ]
+
+
+def _sets(books: Books, examples: list[tuple[Table, dict]], kind: str, prompt_id: str | None, own) -> list[dict]:
+    """The sets in which the row ended: where, as which row, in which split."""
+    hits = list(examples)
+    if kind in ("preference_pair", "safety_label"):
+        hits += [hit for hit in books.rows("id", own[1]["id"], kind)]
+    elif kind == "prompt":
+        hits += books.rows("prompt_id", prompt_id, "preference_pair", "safety_label")
+    return [
+        {
+            "artifact": books.name(t.artifact), "table": t.name, "stage": t.stage, "kind": t.kind, "id": r["id"],
+            "split": r.get("split"), "origin": r.get("origin"),
+        }
+        for t, r in hits
+    ]  # fmt: skip
+
+
+def _checkpoints(books: Books, sets: list[dict], prompt: dict | None, kind: str) -> list[dict]:
+    """Checkpoints trained on one of the sets or, by RL, on the prompt; then those that go on from one of these."""
+    found: dict[str, str] = {}
+    for artifact in dict.fromkeys(s["artifact"] for s in sets if s["split"] in (None, "train")):
+        for made in filter(books.is_checkpoint, books.readers.get(artifact, ())):
+            other = any(part.get("data") == "generator" for part in books.sections(made))
+            found.setdefault(made, f"SFT on {artifact}" + (", with the source's solution as response" if other else ""))
+            if artifact in books.readers and any(
+                s["kind"] not in ("sft_example",) for s in sets if s["artifact"] == artifact
+            ):
+                found[made] = f"trained on {artifact}"
+    if kind == "prompt" and prompt and prompt["split"] == "train":
+        bank = prompt["tables"][0].rpartition("/")[0]
+        for made in filter(books.is_checkpoint, books.readers.get(bank, ())):
+            if any(
+                prompt["source"] in part.get(k, ())
+                for part in books.sections(made)
+                for k in ("sources", "general_sources")
+            ):
+                found.setdefault(made, f"RL draws from source {prompt['source']}")
+    for artifact in (todo := list(found)):
+        for made in filter(books.is_checkpoint, books.readers.get(artifact, ())):
+            if made not in found:
+                found[made] = f"goes on from {artifact}"
+                todo.append(made)
+    return [{"artifact": a, "stage": books.manifests[a].get("stage"), "how": how} for a, how in found.items()]
+
+
+def fate(found: dict) -> str:
+    """One line: what became of the row."""
+    reason = found["decisive"]
+    if found["kind"] == "dropped_prompt" or found["kind"].startswith("dropped by"):
+        return f"dropped by {reason['rule']} before any sampling" if reason else "dropped"
+    if found["kind"] == "prompt":
+        return f"a prompt of split {found['prompt']['split']}, asked {len(found['samples'])} times"
+    if reason:
+        return f"rejected by {reason['rule']} ({reason['stage']}) in {reason['artifact']}"
+    if found["sets"]:
+        return f"kept: in {', '.join(dict.fromkeys(s['artifact'] for s in found['sets']))}"
+    if found["prompt"] and found["prompt"]["split"] == "final":
+        return "a sample of an evaluation: no set may hold it"
+    return "kept by every rule, and in no set" if found["decisions"] else "no rule decided on it"

@@ -77,7 +77,9 @@ def _lay_out(db, books: Books) -> None:
     prompts = [t for t in books.of("prompt") if t.stage.split("@")[0] not in COPIES]
     path, annotated = books.annotations
     reviewed = [(row["prompt_id"], row["prompt"]) for row in annotated.values()]
-    made = [row_id("annotation", of=a["id"], annotator=a["annotator"], response=_response(a)) for a in annotated.values()]
+    made = [
+        row_id("annotation", of=a["id"], annotator=a["annotator"], response=_response(a)) for a in annotated.values()
+    ]
     db.register("reviewed", pa.table({"id": pa.array([i for i, _ in reviewed], pa.string()), "text": pa.array([t for _, t in reviewed], pa.string())}))  # fmt: skip
     db.register("annotation_rows", pa.table({"id": pa.array(made, pa.string())}))
     _ids(db, "bank", prompts)

@@ -12,7 +12,9 @@ REBUILD = "rebuild it: `r1 run {}`"
 def origins(db, books: Books, table: Table, found: Collector) -> None:
     """Every prompt is of a declared source, under its declared licence, at a place that source has."""
     where, remedy = books.shown(table.file), REBUILD.format(table.stage)
-    seen = db.sql(f"SELECT source, licence, count(*), min(id) FROM {read([table])} GROUP BY ALL ORDER BY ALL").fetchall()
+    seen = db.sql(
+        f"SELECT source, licence, count(*), min(id) FROM {read([table])} GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
     for source, licence, rows, first in seen:
         entry = books.sources.get(source)
         if entry is None:

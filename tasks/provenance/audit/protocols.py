@@ -56,7 +56,12 @@ def _rows_of(books: Books, model: str, metrics: dict, found: Collector) -> dict:
     """What the samples and verdicts of one model say, held against its metrics."""
     stage, protocol = f"evaluate@{model}", metrics["protocol"]
     samples, verdicts, problems = (books.made_by(stage, name) for name in ("samples", "verdicts", "problems"))
-    facts = {"rows": 0, "pass_at_1": metrics.get("pass_at_1"), "problems": None, "checkpoint": metrics.get("checkpoint")}
+    facts = {
+        "rows": 0,
+        "pass_at_1": metrics.get("pass_at_1"),
+        "problems": None,
+        "checkpoint": metrics.get("checkpoint"),
+    }
     if not (samples and verdicts and problems):
         found.add(stage, "its samples, verdicts or problems are not here", AGAIN.format(model))
         return facts
@@ -104,7 +109,9 @@ def _one_exam(facts: list[dict], found: Collector) -> None:
     for fact in facts:
         exam = fact.pop("problems")
         if exam is not None and exam != exams.most_common(1)[0][0]:
-            found.add(f"evaluate@{fact['model']}", "answered other problems than the others", AGAIN.format(fact["model"]))
+            found.add(
+                f"evaluate@{fact['model']}", "answered other problems than the others", AGAIN.format(fact["model"])
+            )
 
 
 def _as_reported(books: Books, scores: dict[str, float], found: Collector) -> None:

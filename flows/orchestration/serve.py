@@ -165,7 +165,7 @@ def main() -> int:
     write_atomically(here.home / "keeper.json", json.dumps(said) + "\n")
     commands = {
         "server": ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(here.port)],
-        "runner": ["-m", "flows.orchestration.deployments"],
+        "runner": ["-m", "flows.orchestration.deployments", "serve"],
     }
     alive: dict[str, subprocess.Popen] = {}
     while True:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.orchestration import guard, in_force, tracking
+from flows.orchestration import guard, in_force, mend, tracking
 from flows.orchestration.child import GRACE
 from flows.orchestration.experiment import branched_off, compared
 from flows.orchestration.params import Top, check, read_yaml, scalars
@@ -62,7 +62,7 @@ def experiment(root: Path, words: list[str], parent: str) -> tuple[int, str]:
     found = ""
     with ExitStack() as until_branched:
         until_branched.enter_context(in_force.changing(root))
-        guard.mend_rwlock(root)
+        mend.mend(root)
 
         def heard(line: str) -> None:
             nonlocal found

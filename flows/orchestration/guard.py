@@ -6,7 +6,6 @@ dvc (PR_SET_PDEATHSIG), holds a lock of its own while it lives, and starts in an
 """
 
 import ctypes
-import json
 import os
 import re
 import select
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from flows.orchestration import slots
+from flows.orchestration import mend, slots
 
 BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
 PAUSE = 0.5  # seconds between looks at the process that is building a stage
@@ -84,29 +83,6 @@ def _is_dvc(pid: int) -> bool:
         return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def mend_rwlock(root: Path) -> None:
-    """Remove DVC's table of who reads and writes what where a kill left half of it.
-
-    DVC rewrites the file in place, and every later command would stop at it. What the table said of processes that
-    still run is lost with it; the stages' own locks (`hold`) stand.
-    """
-    from dvc.lock import LockError, make_lock
-    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
-
-    folder = root / ".dvc" / "tmp"
-    table = folder / RWLOCK_FILE
-    if not table.exists():
-        return
-    try:
-        with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder)):
-            try:
-                json.loads(table.read_text(encoding="utf-8"))
-            except ValueError:
-                table.unlink()
-    except LockError:
-        return  # somebody alive is writing it
 
 
 def hold(root: Path, stage: str) -> IO[str]:
@@ -183,7 +159,7 @@ def dvc() -> int:
     """The dvc command line, dying with its parent."""
     die_with_parent()
     os.environ[STARTER] = str(os.getpid())
-    mend_rwlock(Path.cwd())
+    mend.mend(Path.cwd())
     from dvc.cli import main
 
     return main(sys.argv[1:])

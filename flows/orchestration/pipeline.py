@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flows.orchestration import guard, recipe, reproduced, schedule, slots, tracking
+from flows.orchestration import guard, mend, recipe, reproduced, schedule, slots, tracking
 from flows.orchestration.child import COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
 from flows.orchestration.dag import Dag, load_dag
 from flows.orchestration.display import display, ended
@@ -28,7 +28,7 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
     values = read_yaml(root / "params.yaml")
     top = check(Top, scalars(values), "params.yaml")
     dag = load_dag(root, values)
-    guard.mend_rwlock(root)
+    mend.mend(root)
     selected = dag.select(targets, downstream)
     forced = _forced(dag, selected, targets, downstream) if force else set()
     todo = with_downstream(dag, stale(root, selected) | forced, selected)

@@ -34,7 +34,9 @@ def write_rows(folder: Path, name: str, rows: Iterable[dict], schema: pa.Schema)
         while group := list(islice(rows, ROW_GROUP)):
             for i, row in enumerate(group, written):
                 if extra := row.keys() - set(schema.names):
-                    raise ArtifactError(f"{folder / name}.parquet row {i}: columns {sorted(extra)} are not in its schema")
+                    raise ArtifactError(
+                        f"{folder / name}.parquet row {i}: columns {sorted(extra)} are not in its schema"
+                    )
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             written += len(group)
     return written

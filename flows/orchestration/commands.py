@@ -145,7 +145,7 @@ def _json(root: Path, *words: str) -> tuple[int, dict]:
 
 def _dvc(root: Path, *words: str) -> dict:
     command = [sys.executable, "-m", "dvc", *words]
-    asked = subprocess.run(command, cwd=root, env=_environment(1), capture_output=True, text=True)
+    asked = subprocess.run(command, cwd=root, env=_environment(1), capture_output=True, text=True, check=False)
     try:
         return json.loads(asked.stdout)
     except ValueError:

@@ -6,8 +6,6 @@ deployment does what a command does and never less, so dvc.lock is the same as a
 --single-item`, `r1 run --recipe` and `dvc exp run`.
 """
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -21,7 +19,7 @@ from pydantic import BaseModel
 
 from flows.orchestration import commands, experiment, in_force, tracking
 from flows.orchestration import pipeline as stages
-from flows.orchestration.child import Children
+from flows.orchestration.child import GOOD, Children
 from flows.orchestration.dag import load_dag
 from flows.orchestration.params import ParamsError, Top, check, find_root, read_yaml, scalars
 from flows.orchestration.recipe import put_in_force, recipe_file
@@ -84,9 +82,9 @@ def stage(stage: Stage, force: bool = False) -> State:
         children = Children(ROOT, check(Top, scalars(read_yaml(ROOT / "params.yaml")), "params.yaml").threads,
                             {stage} if force else ())  # fmt: skip
         with in_force.building(ROOT), commands.ending(children.stop):
-            outcome = task(name=stage, persist_result=False)(lambda: children.run(stage, here()))()
-        print(f"{stage}: {outcome.how} after {outcome.seconds:.0f} s. {outcome.message}")
-        return outcome.how in ("failed", "stopped")
+            outcome = task(name=stage, persist_result=False)(lambda: children.run(load_dag(ROOT)[stage], here()))()
+        print(f"{stage}: {outcome.state} after {outcome.seconds:.0f} s. {outcome.message}")
+        return outcome.state not in GOOD
 
     return ended(one)
 
@@ -199,26 +197,3 @@ def deployments() -> list:
 
     kind = EntrypointType.MODULE_PATH
     return [f.to_deployment(name=name, entrypoint_type=kind, tags=["r1"]) for name, f in DEPLOYMENTS.items()]
-
-
-def main() -> int:
-    """Register the deployments; with `serve` as argument also run what is triggered, until SIGTERM."""
-    made = deployments()
-    if sys.argv[1:] != ["serve"]:
-        for deployment in made:
-            deployment.apply()
-        return 0
-    import asyncio
-
-    from prefect.runner import Runner
-
-    runner = Runner(name="r1", query_seconds=2, limit=None, pause_on_shutdown=False)
-    for deployment in made:
-        runner.add_deployment(deployment)
-    (ROOT / ".prefect" / "registered").write_text(f"{os.getpid()}\n")
-    asyncio.run(runner.start())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,7 +27,7 @@ from flows.orchestration.publish import write_atomically
 PORT, DATABASE, OWNED = "R1_UI_PORT", "R1_UI_DATABASE", "R1_UI"
 PATIENCE = 180.0  # seconds for a server's first start, which lays out its database
 GRACE = 15.0  # seconds between SIGTERM and SIGKILL: a stage may be writing a checkpoint
-AGAIN = 3.0  # seconds before what ended by itself is started anew
+AGAIN, LONG = 2.0, 60.0  # seconds before what ended by itself is started anew, at first and at most
 PR_SET_PDEATHSIG = 1
 
 
@@ -111,7 +111,7 @@ def start(wanted: Window) -> tuple[str, bool]:
         wanted.registered.unlink(missing_ok=True)
         with open(wanted.log, "ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "flows.orchestration.serve"],
+                [sys.executable, "-m", "flows.orchestration.serve", "keep"],
                 cwd=wanted.root,
                 env=wanted.environment(),
                 stdin=subprocess.DEVNULL,
@@ -153,33 +153,83 @@ def stop(root: Path) -> int:
     return count
 
 
-def main() -> int:
+def keep() -> None:
     """Keep the server and the runner of the deployments up until SIGTERM."""
     here = window(find_root())
     here.home.mkdir(exist_ok=True)
     lock = _lock(here.home / "keeper.lock")
     if lock is None:
-        return 0  # two `make ui` at once: the other one keeps it
+        return  # two `make ui` at once: the other one keeps it
     signal.signal(signal.SIGTERM, _leave)
     said = {"pid": os.getpid(), "port": here.port, "url": here.url}
     write_atomically(here.home / "keeper.json", json.dumps(said) + "\n")
-    commands = {
-        "server": ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(here.port)],
-        "runner": ["-m", "flows.orchestration.deployments", "serve"],
-    }
-    alive: dict[str, subprocess.Popen] = {}
+    server = _Kept(here, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(here.port))
+    runner = _Kept(here, "-m", "flows.orchestration.serve", "run")
+    seen = _stamp(here.root)
     while True:
-        for name, words in commands.items():
-            if name == "runner" and name not in alive and not _answers(here.url):
-                continue
-            if name not in alive or alive[name].poll() is not None:
-                if name in alive:
-                    print(f"{name} ended with {alive[name].returncode}; starting it again", flush=True)
-                    time.sleep(AGAIN)
-                alive[name] = subprocess.Popen(
-                    [sys.executable, *words], cwd=here.root, env=here.environment(), preexec_fn=_die_with_keeper
-                )
+        server.see_to()
+        if runner.process or _answers(here.url):
+            runner.see_to()
+        if runner.process and seen != (now := _stamp(here.root)):
+            seen = now
+            subprocess.Popen([sys.executable, "-m", "flows.orchestration.serve", "register"], cwd=here.root,
+                             env=here.environment())  # fmt: skip
         time.sleep(0.5)
+
+
+class _Kept:
+    """A process that is started anew when it ends, later and later while it does so at once."""
+
+    def __init__(self, here: Window, *words: str):
+        self.here, self.words, self.pause, self.due = here, words, AGAIN, 0.0
+        self.process: subprocess.Popen | None = None
+        self.since = 0.0
+
+    def see_to(self) -> None:
+        now = time.monotonic()
+        if self.process and self.process.poll() is None:
+            return
+        if self.process and not self.due:
+            self.pause = AGAIN if now - self.since > LONG else min(2 * self.pause, LONG)
+            self.due = now + self.pause
+            print(f"{self.words} ended with {self.process.returncode}; again in {self.pause:.0f} s", flush=True)
+        if now >= self.due:
+            self.due, self.since = 0.0, now
+            self.process = subprocess.Popen(
+                [sys.executable, *self.words], cwd=self.here.root, env=self.here.environment(),
+                preexec_fn=_die_with_keeper,  # noqa: PLW1509 - the keeper has one thread
+            )  # fmt: skip
+
+
+def _stamp(root: Path) -> list:
+    """What the forms are made from, as it stands."""
+    files = [root / "dvc.yaml", root / "params.yaml", *sorted((root / "recipes").glob("*.yaml"))]
+    return [(f, f.stat().st_mtime_ns) for f in files if f.is_file()]
+
+
+def register() -> list:
+    """Tell the server of the deployments, with the names that stages and recipes have now."""
+    from flows.orchestration.deployments import deployments
+
+    made = deployments()
+    for deployment in made:
+        deployment.apply()
+    return made
+
+
+def run() -> None:
+    """Run what is triggered, each run in a process of its own, until SIGTERM."""
+    import asyncio
+
+    from prefect.runner import Runner
+
+    from flows.orchestration.deployments import deployments
+
+    runner = Runner(name="r1", query_seconds=2, limit=None, pause_on_shutdown=False)
+    for deployment in deployments():
+        runner.add_deployment(deployment)
+    window(find_root()).registered.write_text(f"{os.getpid()}\n")
+    asyncio.run(runner.start())
 
 
 def _leave(*_) -> None:
@@ -247,4 +297,4 @@ def _tail(path: Path, lines: int = 15) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    {"keep": keep, "run": run, "register": register}[sys.argv[1]]()

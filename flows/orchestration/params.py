@@ -4,18 +4,15 @@ An error names the file, the key path, what was found and what is allowed, and t
 """
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
+from flows.orchestration.root import ParamsError
+from flows.orchestration.root import find_root as find_root
 from tasks.settings import Settings
-
-
-class ParamsError(Exception):
-    """What is wrong with params.yaml, a recipe or dvc.yaml; the message is meant for whoever edits the file."""
 
 
 class Top(Settings):
@@ -47,23 +44,6 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def find_root() -> Path:
-    """Root of the checkout: the nearest folder upwards that holds dvc.yaml; outside of a stage DVC_ROOT, if given.
-
-    In a stage of `dvc exp run --temp` DVC_ROOT is the checkout that asked for the experiment, whose outputs are not to
-    be touched; the stage runs in a copy.
-    """
-    if (root := os.environ.get("DVC_ROOT")) and "DVC_STAGE" not in os.environ:
-        return Path(root)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file():
-            return folder
-    raise ParamsError(
-        f"{here} is not inside a checkout of r1flow: no dvc.yaml here or above. `cd` into the repository."
-    )
 
 
 def read_yaml(path: Path) -> dict:

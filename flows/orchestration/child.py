@@ -38,7 +38,9 @@ class Children:
 
     def __init__(self, root: Path, threads: int, forced: Collection[str] = ()):
         self.root, self.threads, self.forced = root, threads, forced
-        self._alive: dict[int, subprocess.Popen] = {}
+        self.attempts: dict[str, int] = {}  # of stages that were begun: which attempt it is
+        self._alive: dict[str, subprocess.Popen] = {}
+        self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         for folder in ("logs", "runs"):
@@ -70,7 +72,7 @@ class Children:
             state, message = self._attempt(node, parent)
             if state != FAILED or attempt > node.retries:
                 break
-            attempt += 1
+            self.attempts[stage] = attempt = attempt + 1
             self._note(stage, f"attempt {attempt} of {1 + node.retries} in {node.retry_delay:g} s")
             self._stopped.wait(node.retry_delay)
         self._progress_file(stage).unlink(missing_ok=True)
@@ -85,7 +87,7 @@ class Children:
             with open(self.log(node.stage), "rb") as log:
                 log.seek(begin)
                 text = log.read().decode(errors="replace")
-            if self._stopped.is_set():
+            if self._stopped.is_set() or node.stage in self._cancelled:
                 return CANCELLED, ""
             if status == 0:
                 return _how(text), ""
@@ -114,7 +116,7 @@ class Children:
     def _once(self, command: list[str], stage: str, parent: str | None) -> int:
         with open(self.log(stage), "a") as log:
             with self._lock:
-                if self._stopped.is_set():
+                if self._stopped.is_set() or stage in self._cancelled:
                     return -1
                 process = subprocess.Popen(
                     command,
@@ -125,12 +127,12 @@ class Children:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-                self._alive[process.pid] = process
+                self._alive[stage] = process
             try:
                 return process.wait()
             finally:
                 with self._lock:
-                    self._alive.pop(process.pid, None)
+                    self._alive.pop(stage, None)
 
     def _note(self, stage: str, text: str) -> None:
         with open(self.log(stage), "a") as log:
@@ -145,23 +147,36 @@ class Children:
         env["R1_PROGRESS"] = str(self._progress_file(stage))
         return env | ({tracking.PARENT: parent} if parent else {})
 
+    def cancel(self, stage: str) -> None:
+        """End one stage and all that it started; it is not begun again."""
+        with self._lock:
+            self._cancelled.add(stage)
+            process = self._alive.get(stage)
+        if process:
+            _end([process])
+
     def stop(self) -> None:
         """End every child and all that they started; none is started afterwards."""
         with self._lock:
             self._stopped.set()
             alive = list(self._alive.values())
-        for sig, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-            for process in alive:
-                try:
-                    os.killpg(process.pid, sig)
-                except ProcessLookupError:
-                    pass
-            end = time.monotonic() + patience
-            for process in alive:
-                try:
-                    process.wait(max(0.1, end - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    pass
+        _end(alive)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """SIGTERM to the processes' groups, SIGKILL to what is left of them after GRACE seconds."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            try:
+                os.killpg(process.pid, sig)
+            except ProcessLookupError:
+                pass
+        end = time.monotonic() + GRACE
+        for process in processes:
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
 
 
 def _how(text: str) -> str:

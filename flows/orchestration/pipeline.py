@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flows.orchestration import guard, mend, recipe, reproduced, schedule, slots, tracking
-from flows.orchestration.child import COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
+from flows.orchestration import mend, recipe, reproduced, schedule, slots, tracked
+from flows.orchestration.child import CANCELLED, COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
 from flows.orchestration.dag import Dag, load_dag
 from flows.orchestration.display import display, ended
 from flows.orchestration.params import ParamsError, Top, check, read_yaml, scalars
 from flows.orchestration.progress import human
 
 TICK = 0.5  # seconds
-Launch = Callable[[str], None]
 
 
 def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
@@ -32,23 +31,34 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
     selected = dag.select(targets, downstream)
     forced = _forced(dag, selected, targets, downstream) if force else set()
     todo = with_downstream(dag, stale(root, selected) | forced, selected)
-    if not todo:
+    children = Children(root, top.threads, forced)
+    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), children, top.recipe)
+    if todo:
+        recipe.validate(root, root / "params.yaml")
+        print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side")
+    elif not tracked.within():  # what was triggered from the UI shows its fresh stages there
         print(f"All {len(selected)} stages are up to date.")
         return conclude(root, dag, selected, {})
-    recipe.validate(root, root / "params.yaml")
-    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), Children(root, top.threads, forced))
-    print(
-        f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side", flush=True
-    )
-    previous = signal.signal(signal.SIGTERM, _terminated)
+    return _run(pipeline)
+
+
+def _run(pipeline: "Pipeline") -> int:
+    """Everything until nothing is left that can run; SIGTERM, Ctrl-C and Cancel leave no process behind."""
+    flow_run = tracked.FlowRun(pipeline)
+    ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # in a run from the UI Prefect's own says the same
+    if ours:
+        signal.signal(signal.SIGTERM, _terminated)
     try:
-        return _run(pipeline)
+        pipeline.execute(flow_run)
+        return conclude(pipeline.root, pipeline.dag, pipeline.selected, pipeline.outcomes, pipeline)
     except KeyboardInterrupt:
         print("Stopped. What was finished stays; `r1 run` goes on from there.", flush=True)
         return 130
     finally:
-        pipeline.children.stop()
-        signal.signal(signal.SIGTERM, previous)
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        pipeline.cancel()
+        flow_run.end()
 
 
 def _terminated(*_) -> None:
@@ -101,15 +111,18 @@ def with_downstream(dag: Dag, stages: set[str], selected: list[str]) -> set[str]
 class Pipeline:
     """The state of one run: what is to do, what is running, how what ended has ended."""
 
-    def __init__(self, root: Path, dag: Dag, selected: list[str], todo: set[str], jobs: int, children: Children):
-        self.root, self.dag, self.selected, self.todo, self.jobs, self.children = (
-            root,
-            dag,
-            selected,
-            set(todo),
-            jobs,
-            children,
-        )
+    def __init__(
+        self,
+        root: Path,
+        dag: Dag,
+        selected: list[str],
+        todo: set[str],
+        jobs: int,
+        children: Children,
+        recipe: str = "",
+    ):
+        self.root, self.dag, self.selected, self.todo = root, dag, selected, set(todo)
+        self.jobs, self.children, self.recipe = jobs, children, recipe
         self.running: dict[str, float] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.seconds = schedule.estimates(root, dag)
@@ -118,35 +131,40 @@ class Pipeline:
         self.ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self.gpus = len(slots.gpus())
 
-    def work(self, stage: str, parent: str | None = None) -> Outcome:
-        """Build one stage and report it; called in a thread."""
-        try:
-            outcome = self.children.run(self.dag[stage], parent)
-        except Exception as exc:
-            outcome = Outcome(stage, FAILED, 0.0, repr(exc))
-        self.ended.put(outcome)
-        return outcome
-
-    def launch(self, stage: str) -> None:
-        threading.Thread(target=self.work, args=(stage,), name=stage, daemon=True).start()
-
-    def execute(self, launch: Launch, lost: Callable[[], Iterable[str]] = tuple) -> None:
-        """Start and await stages until nothing is left that can run. `lost`: launched, but never begun."""
+    def execute(self, flow_run: tracked.FlowRun) -> None:
+        """Start and await stages until nothing is left that can run."""
         with display() as screen:
+
+            def say(text: str) -> None:
+                screen.say(text)
+                flow_run.say(text)
+
             while True:
-                for stage in self._startable():
+                starting = self._startable()
+                for stage in starting:
                     self.todo.remove(stage)
                     self.running[stage] = time.monotonic()
-                    screen.say(f"{stage}: started")
-                    launch(stage)
+                    say(f"{stage}: started")
+                flow_run.sync()  # a stage's own flow run hangs itself below its task run
+                for stage in starting:
+                    self._launch(stage, flow_run.parent(stage))
                 if not self.running:
                     break
-                self._await(screen)
-                for stage in lost():
-                    self.launch(stage)
+                self._await(say)
+                self._obey(flow_run.cancelled(), say)
                 screen.tick(self)
 
-    def _await(self, screen) -> None:
+    def _launch(self, stage: str, parent: str | None) -> None:
+        def work() -> None:
+            try:
+                outcome = self.children.run(self.dag[stage], parent)
+            except Exception as exc:
+                outcome = Outcome(stage, FAILED, 0.0, repr(exc))
+            self.ended.put(outcome)
+
+        threading.Thread(target=work, name=stage, daemon=True).start()
+
+    def _await(self, say: Callable[[str], None]) -> None:
         try:
             outcome = self.ended.get(timeout=TICK)
         except queue.Empty:
@@ -155,12 +173,28 @@ class Pipeline:
         self.outcomes[outcome.stage] = outcome
         if outcome.state == COMPLETED:
             self.seconds[outcome.stage] = outcome.seconds
-        screen.say(ended(outcome))
+        say(ended(outcome))
         if outcome.state == FAILED:
-            screen.say(
-                f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}"
-            )
+            say(f"  {outcome.message.replace(chr(10), chr(10) + '  ')}\n  log: {self.children.log(outcome.stage)}")
+        if outcome.state not in GOOD:
             self._block(outcome.stage)
+
+    def _obey(self, cancelled: list[str] | None, say: Callable[[str], None]) -> None:
+        """End what is being cancelled in the UI: some stages, or with None everything."""
+        if cancelled is None:
+            say("Cancelled in Prefect. What was finished stays; `r1 run` goes on from there.")
+            self.cancel()
+        for stage in cancelled or []:
+            if stage in self.running:
+                self.children.cancel(stage)
+
+    def cancel(self) -> None:
+        """End every process of this run; what has not ended by itself is Cancelled."""
+        self.children.stop()
+        for stage in [*self.running, *(s for s in self.selected if s in self.todo)]:
+            begun = self.running.pop(stage, None)
+            self.todo.discard(stage)
+            self.outcomes[stage] = Outcome(stage, CANCELLED, time.monotonic() - begun if begun else 0.0)
 
     def _block(self, failed: str) -> None:
         for stage in self.dag.select([failed], downstream=True):
@@ -194,18 +228,6 @@ class Pipeline:
         return schedule.time_left(self.dag, self.todo, left, self.seconds, self.jobs)
 
 
-def _run(pipeline: Pipeline) -> int:
-    def last_words() -> int:
-        return conclude(pipeline.root, pipeline.dag, pipeline.selected, pipeline.outcomes, pipeline)
-
-    if tracking.server() is None:
-        pipeline.execute(pipeline.launch)
-        return last_words()
-    from flows.orchestration.tracked import run_tracked
-
-    return run_tracked(pipeline, last_words)
-
-
 def conclude(
     root: Path, dag: Dag, selected: list[str], outcomes: dict[str, Outcome], pipeline: Pipeline | None = None
 ) -> int:
@@ -220,6 +242,8 @@ def conclude(
             print(f"\n{outcome.stage} failed: {outcome.message}\n  log: {root / 'work' / 'logs' / outcome.stage}.log")
     if blocked := [o.stage for o in failed if o.state == NOT_READY]:
         print(f"\nNot run, because they need what failed: {', '.join(blocked)}")
+    if stopped := [o.stage for o in failed if o.state == CANCELLED]:
+        print(f"\nCancelled: {', '.join(stopped)}")
     if failed:
         print("\nWhat was finished stays; after the remedy `r1 run` goes on from there.", flush=True)
         return 1

@@ -38,7 +38,7 @@ def cpus() -> list[str]:
     """Names of the CPU slots: numbers of cores, so that processes bound to different cores do not wait for another."""
     if given := os.environ.get(COUNT):
         if not given.isdigit():
-            raise ParamsError(f"{COUNT} is {given!r}; expected a number of stages' threads side by side, 0 for no limit")
+            raise ParamsError(f"{COUNT} is {given!r}; expected how many slots, 0 for no limit")
         return [str(i) for i in range(int(given))]
     return [str(core) for core in sorted(os.sched_getaffinity(0))]
 
@@ -124,7 +124,7 @@ def _folder() -> Path:
 
 
 def _unusable(folder: Path, exc: OSError) -> ParamsError:
-    return ParamsError(f"no locks in {folder} ({exc}): set {FOLDER} to a folder that all users of this machine can write")
+    return ParamsError(f"no locks in {folder} ({exc}): set {FOLDER} to a folder that all its users can write")
 
 
 def try_lock(path: Path, mode: int = 0o644) -> IO[str] | None:

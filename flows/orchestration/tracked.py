@@ -1,116 +1,230 @@
-"""The pipeline as one Prefect flow run: a task for every stage that is not fresh, each stage's own run below its task.
+"""The pipeline as one Prefect flow run: a task run for every stage, each stage's own flow run below it.
 
-Scheduling stays with the pipeline; Prefect only shows it. When the server goes away the rest runs without it, and the
-process ends as soon as its work has: Prefect itself would go on asking for minutes.
+Scheduling, retries and the end of processes stay with the pipeline: it tells the server what has changed, over
+Prefect's REST API, and asks now and then whether somebody pressed Cancel. Prefect's engine has no part in it, since it
+holds up finished work for minutes when its server goes away. What a server that was away has missed it is told when it
+answers again.
 """
 
+import base64
+import json
+import os
+import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import urllib.error
+import urllib.request
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from flows.orchestration import tracking
-from flows.orchestration.child import FAILED, GOOD
+from flows.orchestration.child import CACHED, CANCELLED, COMPLETED, FAILED, FRESH, NOT_READY, Outcome
 
 if TYPE_CHECKING:
     from flows.orchestration.pipeline import Pipeline
 
-UNBEGUN = 10.0  # seconds after which a task that Prefect has not begun is asked about
+TIMEOUT = 4.0  # seconds for one answer
+PAUSE = 20.0  # seconds before a server that failed to answer is asked again
+ASK = 2.0  # seconds between questions whether the run is being cancelled
+TYPES = {
+    COMPLETED: "COMPLETED",
+    CACHED: "COMPLETED",
+    FRESH: "COMPLETED",
+    FAILED: "FAILED",
+    NOT_READY: "PENDING",
+    CANCELLED: "CANCELLED",
+}
+COLOURS = {COMPLETED: "#2ac769", CACHED: "#9fe0bb", FRESH: "#d5dbe3", FAILED: "#fb4e4e", CANCELLED: "#f1a34a"}
+OPEN = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "CRASHED"]  # of a nested run whose process has ended
 
 
-def run_tracked(pipeline: "Pipeline", conclude: Callable[[], int]) -> int:
-    """`pipeline.execute`, then `conclude`, inside a Prefect flow run; the exit status."""
-    tracking.prepare()
-    status: int | None = None
+class Away(Exception):
+    """The server does not answer."""
 
-    def r1():
-        nonlocal status
-        tasks = _Tasks(pipeline)
-        pipeline.execute(tasks.launch, tasks.lost)
-        status = conclude()
-        if tasks.server_is_gone() or tracking.server() is None:
-            pipeline.children.stop()
-            tracking.leave_now(status)
-        tracking.leave_later(status)
-        return _summary(pipeline)
 
+def ask(url: str, path: str, body: Any = None) -> Any:
+    """POST `body` as JSON, or GET without one; the answer. Away where there is none within TIMEOUT seconds."""
+    headers = {"content-type": "application/json"}
+    if user := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+    data = None if body is None else json.dumps(body).encode()
     try:
-        from prefect import flow
-        from prefect.context import FlowRunContext
-        from prefect.task_runners import ThreadPoolTaskRunner
-
-        if FlowRunContext.get():  # triggered from the UI: that run is the pipeline's, its tasks are the stages
-            r1()
-            return status
-        runner = ThreadPoolTaskRunner(max_workers=64)
-        flow(name="r1", task_runner=runner, validate_parameters=False, persist_result=False)(r1)(return_state=True)
-    except Exception as exc:
-        print(f"Prefect could not follow the run ({exc!r})", flush=True)
-    if status is None:  # the flow never came to its end; what is done is done, the rest is still to do
-        pipeline.execute(pipeline.launch)
-        status = conclude()
-    return status
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", data, headers), timeout=TIMEOUT) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as exc:
+        raise Away(f"{path}: HTTP {exc.code}: {exc.read()[:300].decode(errors='replace')}") from None
+    except (OSError, ValueError) as exc:
+        raise Away(f"{path}: {exc}") from None
 
 
-class _Tasks:
-    """Stages as Prefect tasks; the edges of the DAG are drawn by `wait_for` on tasks that have ended already."""
+def within() -> str | None:
+    """Id of the Prefect flow run that this code is part of: a pipeline triggered from the UI."""
+    if "prefect" not in sys.modules:
+        return None
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else None
+
+
+class FlowRun:
+    """What a run of the pipeline shows in Prefect; without a server every method does nothing."""
 
     def __init__(self, pipeline: "Pipeline"):
         self.pipeline = pipeline
-        self.futures: dict = {}
-        self.begun: set[str] = set()
-        self.asked: dict[str, float] = {}
-        self._gone = False
+        self.id = within()
+        self._triggered = self.id is not None
+        self._url = (tracking.server() or "").rstrip("/")
+        self._tasks: dict[str, str] = {}  # stage -> id of its task run
+        self._told: dict[str, tuple[str, str, str]] = {}
+        self._unsaid: list[dict] = []
+        self._silent_until = self._asked = 0.0
 
-    def server_is_gone(self) -> bool:
-        self._gone = self._gone or tracking.server() is None
-        return self._gone
+    def parent(self, stage: str) -> str | None:
+        """`<flow run>/<task run>`, below which the stage's own flow run hangs itself."""
+        return f"{self.id}/{self._tasks[stage]}" if stage in self._tasks else None
 
-    def launch(self, stage: str) -> None:
-        if self.server_is_gone():
-            self.begun.add(stage)
-            self.pipeline.launch(stage)
+    def say(self, text: str) -> None:
+        """A line of the run's log; prints of a triggered run are Prefect's to log."""
+        if self._url and not self._triggered:
+            now = datetime.now(UTC).isoformat()
+            self._unsaid.append({"name": "r1", "level": 20, "message": text, "timestamp": now})
+
+    def sync(self) -> None:
+        """Tell the server all that it does not know yet, if it answers."""
+        if not self._url or time.monotonic() < self._silent_until:
             return
-        from prefect import task
+        try:
+            self.id = self.id or self._begin()
+            for stage in self.pipeline.selected:
+                self._tell(stage)
+            if self._unsaid:
+                ask(self._url, "logs/", [line | {"flow_run_id": self.id} for line in self._unsaid])
+                self._unsaid.clear()
+        except Away as exc:
+            self._away(exc)
 
-        node = self.pipeline.dag[stage]
-        before = [self.futures[u] for u in self.pipeline.dag.upstream[stage] if u in self.futures]
-        # No tags: each would make Prefect ask the server for a concurrency slot before the task begins.
-        tracked = task(name=node.name, task_run_name=stage, description=node.desc, persist_result=False)(self._build)
-        self.asked[stage] = time.monotonic()
-        self.futures[stage] = tracked.submit(stage, wait_for=before)
+    def _away(self, exc: Away) -> None:
+        if not self._silent_until:
+            print(f"Prefect's server does not answer ({exc}): going on without it", file=sys.stderr, flush=True)
+        self._silent_until = time.monotonic() + PAUSE
 
-    def _build(self, stage: str):
-        from prefect.context import TaskRunContext
-        from prefect.states import Completed, Failed
+    def _begin(self) -> str:
+        flow = ask(self._url, "flows/", {"name": "r1"})
+        state = {"type": "PENDING", "name": "Pending"}
+        tags = ["via:r1", f"recipe:{self.pipeline.recipe}"]
+        run = ask(self._url, "flow_runs/", {"flow_id": flow["id"], "name": self._name(), "state": state, "tags": tags})
+        ask(self._url, f"flow_runs/{run['id']}/set_state", {"state": {"type": "RUNNING", "name": "Running"}})
+        return run["id"]
 
-        if stage in self.begun:
-            return Completed(name="TakenOver", message="the pipeline ran it itself")
-        self.begun.add(stage)
-        this = TaskRunContext.get().task_run
-        outcome = self.pipeline.work(stage, f"{this.flow_run_id}/{this.id}")
-        if outcome.state not in GOOD:
-            return Failed(name=outcome.state, message=outcome.message)
-        return Completed(name=outcome.state, message=f"in {outcome.seconds:.0f} s")
+    def _name(self) -> str:
+        stages = [s for s in self.pipeline.selected if s in self.pipeline.todo or s in self.pipeline.running]
+        return f"r1 run: {', '.join(stages[:3])}" + (f" +{len(stages) - 3}" if len(stages) > 3 else "")
 
-    def lost(self) -> list[str]:
-        """Launched stages that Prefect has dropped or cannot begin: from now on the caller's."""
-        late = [s for s in self.pipeline.running if s not in self.begun and time.monotonic() - self.asked[s] > UNBEGUN]
-        if late and not self.server_is_gone():
-            late = [s for s in late if time.monotonic() - self.asked[s] > 6 * UNBEGUN]
-        self.begun.update(late)
-        return late
+    def _tell(self, stage: str) -> None:
+        state = self._state(stage)
+        if self._told.get(stage) == state:
+            return
+        kind, name, message = state
+        body = {"type": kind, "name": name, "message": message or None}
+        if stage in self._tasks:
+            ask(self._url, f"task_runs/{self._tasks[stage]}/set_state", {"state": body, "force": True})
+        else:
+            node = self.pipeline.dag[stage]
+            before = [self._tasks[u] for u in self.pipeline.dag.upstream[stage] if u in self._tasks]
+            task = {
+                "flow_run_id": self.id,
+                "name": stage,
+                "task_key": f"r1.{node.name}",
+                "dynamic_key": uuid.uuid4().hex,
+                "task_inputs": {"wait_for": [{"input_type": "task_run", "id": i} for i in before]},
+                "state": body,
+            }
+            self._tasks[stage] = ask(self._url, "task_runs/", task)["id"]
+        self._told[stage] = state
+
+    def _state(self, stage: str) -> tuple[str, str, str]:
+        """Type, name and message of the stage's state in Prefect."""
+        run = self.pipeline
+        if outcome := run.outcomes.get(stage):
+            return TYPES[outcome.state], outcome.state, _words(outcome)
+        if stage in run.running:
+            attempt = run.children.attempts.get(stage, 1)
+            return ("RUNNING", "Retrying", f"attempt {attempt}") if attempt > 1 else ("RUNNING", "Running", "")
+        if stage in run.todo:
+            return "PENDING", "Pending", ""
+        return "COMPLETED", FRESH, "nothing that it depends on has changed"
+
+    def cancelled(self) -> list[str] | None:
+        """Stages whose runs somebody is cancelling in the UI; None: the whole run."""
+        if not self.id or time.monotonic() < max(self._asked + ASK, self._silent_until):
+            return []
+        self._asked = time.monotonic()
+        try:
+            wanted = {"state": {"type": {"any_": ["CANCELLING", "CANCELLED"]}}}
+            if not self._triggered:  # else Prefect's runner sends SIGTERM
+                if ask(self._url, "flow_runs/count", {"flow_runs": wanted | {"id": {"any_": [self.id]}}}):
+                    return None
+            return [run["name"] for run in self._nested(["CANCELLING"])]
+        except Away as exc:
+            self._away(exc)
+            return []
+
+    def _nested(self, states: list[str]) -> list[dict]:
+        mine = {"parent_flow_run_id": {"any_": [self.id]}, "state": {"type": {"any_": states}}}
+        return ask(self._url, "flow_runs/filter", {"flow_runs": mine, "limit": 200})
+
+    def end(self) -> None:
+        """The last words: the table, the graph, and no run shown as running whose process has ended."""
+        self._silent_until = 0.0
+        self.sync()
+        if not self.id or time.monotonic() < self._silent_until:
+            return
+        try:
+            for run in self._nested(OPEN):
+                state = self.pipeline.outcomes.get(run["name"])
+                ended = CANCELLED if state and state.state == CANCELLED else "Crashed"
+                body = {"type": ended.upper(), "name": ended, "message": "its process has ended"}
+                ask(self._url, f"flow_runs/{run['id']}/set_state", {"state": body, "force": True})
+            self._artifacts()
+            if not self._triggered:
+                ask(self._url, f"flow_runs/{self.id}/set_state", {"state": self._final(), "force": True})
+        except Away as exc:
+            self._away(exc)
+
+    def _final(self) -> dict[str, str]:
+        outcomes = self.pipeline.outcomes
+        for state, kind in ((CANCELLED, "CANCELLED"), (FAILED, "FAILED")):
+            if bad := [s for s, o in outcomes.items() if o.state == state]:
+                return {"type": kind, "name": state, "message": f"{state.lower()}: {', '.join(bad)}"}
+        return {"type": "COMPLETED", "name": COMPLETED, "message": f"{len(outcomes)} stages visited"}
+
+    def _artifacts(self) -> None:
+        """How each stage ended as a table, and the DAG as a graph in the states' colours."""
+        run, dag = self.pipeline, self.pipeline.dag
+        rows = [
+            {"stage": s, "state": self._told[s][1], "seconds": round(o.seconds, 1) if o else None, "message": words}
+            for s in run.selected
+            for o, words in [(run.outcomes.get(s), self._told[s][2])]
+        ]
+        ids = {stage: f"s{i}" for i, stage in enumerate(run.selected)}
+        lines = [f'{i}["{s}"]' for s, i in ids.items()]
+        lines += [f"{ids[u]} --> {ids[s]}" for s in ids for u in dag.upstream[s] if u in ids]
+        for state, colour in COLOURS.items():
+            if of := [ids[s] for s in ids if self._told[s][1] == state]:
+                lines += [f"classDef {state} fill:{colour}", f"class {','.join(of)} {state}"]
+        graph = "```mermaid\nflowchart LR\n" + "\n".join(lines) + "\n```\n"
+        made = [
+            ("r1-stages", "table", json.dumps(rows), "how each stage ended"),
+            ("r1-dag", "markdown", graph, "the DAG, coloured by state"),
+        ]
+        for key, kind, data, words in made:
+            body = {"key": key, "type": kind, "data": data, "description": words, "flow_run_id": self.id}
+            ask(self._url, "artifacts/", body)
 
 
-def _summary(pipeline: "Pipeline"):
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
-    from prefect.states import Completed, Failed
-
-    rows = [{"stage": s, "state": o.state, "seconds": round(o.seconds, 1)} for s, o in pipeline.outcomes.items()]
-    create_table_artifact(rows, key="r1-stages", description="how each stage ended")
-    ids = {stage: f"s{i}" for i, stage in enumerate(pipeline.selected)}
-    edges = [f"{ids[u]}[{u}] --> {ids[s]}[{s}]" for s in ids for u in pipeline.dag.upstream[s] if u in ids]
-    create_markdown_artifact(
-        "```mermaid\nflowchart LR\n" + "\n".join(edges) + "\n```\n", key="r1-dag", description="the DAG"
-    )
-    bad = [s for s, o in pipeline.outcomes.items() if o.state == FAILED]
-    return Failed(message=f"failed: {', '.join(bad)}") if bad else Completed(message=f"{len(rows)} stages visited")
+def _words(outcome: Outcome) -> str:
+    if outcome.message:
+        return outcome.message
+    tries = f", at attempt {outcome.attempts}" if outcome.attempts > 1 else ""
+    return f"in {outcome.seconds:.0f} s{tries}" if outcome.seconds else ""

@@ -19,6 +19,7 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "annotate": "annotate",
     "ui": "ui",
     "trace": "trace",
+    "why": "why",
     "worker": "worker",
 }
 

@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
-from flows.orchestration.root import ParamsError
-from flows.orchestration.root import find_root as find_root
+from flows.orchestration.root import ParamsError, find_root  # noqa: F401  (find_root is looked for here)
 from tasks.settings import Settings
 
 

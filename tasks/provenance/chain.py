@@ -6,126 +6,13 @@ row. Rows that were rejected, and prompts that never became one, have a chain li
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+import re
 
-from tasks.provenance.row_index import RowIndex, key_of, keys_of
-from tasks.provenance.rows_at import Files
-from tasks.provenance.tables import SCHEMAS, Table, manifests, tables_of
-from tasks.rows import row_id
+from tasks.provenance.books import OWNERS, Books, resolve
+from tasks.provenance.row_index import KEPT_NAME
+from tasks.provenance.tables import SCHEMAS, Table
 
-OWNERS = ("prompt", "completion", "sft_example", "preference_pair", "safety_label")  # kinds whose `id` is a row's own
-NEAR = 5  # near ids that are offered
 CONTAMINATION = ("prompt_exact", "prompt_ngram", "text_coverage")
-
-
-class UnknownRow(Exception):
-    """No row has this id: what was searched, and which ids come near."""
-
-    def __init__(self, id: str, searched: list[Table], near: list[str]):
-        self.id, self.searched, self.near = id, searched, near
-        rows, folders = sum(t.rows for t in searched), len({t.artifact for t in searched})
-        hint = f"; near it: {', '.join(near)}" if near else "; no id comes near it"
-        super().__init__(
-            f"no row has the id {id!r} among {rows:,} rows of {len(searched)} tables in {folders} artifacts{hint}"
-        )
-
-
-class Books:
-    """The tables of a checkout, found and read by id."""
-
-    def __init__(self, root: Path, cache: Path, readers: Mapping[str, Iterable[str]] | None = None):
-        """`cache`: folder of the row index. `readers`: artifact -> artifacts whose stage reads it, as in dvc.yaml."""
-        self.root, self.readers = Path(root), readers or {}
-        self.manifests = {self.name(folder): manifest for folder, manifest in manifests(self.root / "data")}
-        self.tables = [t for name, manifest in self.manifests.items() for t in tables_of(self.root / name, manifest)]
-        self.index, self.files = RowIndex(self.tables, cache), Files()
-
-    def name(self, folder: Path) -> str:
-        return folder.relative_to(self.root).as_posix()
-
-    def rows(
-        self, key: str, value: str | None, *kinds: str, columns: list[str] | None = None
-    ) -> Iterator[tuple[Table, dict]]:
-        """(table, row) of every row, in tables of these kinds, in which `key` is `value`."""
-        if value is None:
-            return
-        for table, runs in self.index.find(key, value, *kinds):
-            wanted = columns and [c for c in columns if c in table.columns]
-            for row in self.files.rows(table.file, (n for run in runs for n in run), wanted):
-                if key in ("name", "kept_name") or row[key] == value:
-                    yield table, row
-
-    def checkpoints(self) -> dict[str, str]:
-        """sha256 of the weights -> artifact."""
-        found = {}
-        for artifact, manifest in self.manifests.items():
-            weights = sorted(f["sha256"] for n, f in manifest["files"].items() if n.endswith(".safetensors"))
-            if len(weights) == 1:
-                found[weights[0]] = artifact
-        return found
-
-    def is_checkpoint(self, artifact: str) -> bool:
-        return any(name.endswith(".safetensors") for name in self.manifests.get(artifact, {}).get("files", {}))
-
-    def sections(self, artifact: str) -> list[dict]:
-        """The sections of params.yaml that the artifact was made with."""
-        return [v for v in self.manifests.get(artifact, {}).get("params", {}).values() if isinstance(v, dict)]
-
-
-def resolve(books: Books, given: str) -> str:
-    """The id that is meant: given in full, by its first digits, or as `SOURCE ORIGIN` of a prompt; else UnknownRow."""
-    for key, kinds in (("id", OWNERS), ("row_id", ("decision",)), ("completion_id", ())):
-        if next(books.rows(key, given, *kinds), None):
-            return given
-    source, _, origin = given.partition(" ")
-    for _, row in books.rows("name", given, "prompt"):
-        if (row["source"], row["origin"]) == (source, origin):
-            return row["id"]
-    dropped = row_id("row", source=source, origin=origin)
-    if origin and next(books.rows("row_id", dropped, "decision"), None):
-        return dropped
-    if len(begun := list(dict.fromkeys(_begin_with(books, given)))) == 1:
-        return begun[0]
-    raise UnknownRow(given, [t for t in books.tables if keys_of(t)], begun[:NEAR] or _near(books, given))
-
-
-def _ids(books: Books, pick) -> Iterator[str]:
-    """Ids that rows have themselves, at the places that `pick` takes of each index."""
-    for table in books.tables:
-        key = "id" if table.kind in OWNERS else "row_id" if table.kind == "decision" else None
-        if key and key in keys_of(table):
-            numbers = [run[0] for run in pick(books.index.runs(table, key)) if run]
-            yield from (row[key] for row in books.files.rows(table.file, numbers, [key]) if row[key])
-
-
-def _begin_with(books: Books, given: str) -> Iterator[str]:
-    kind, _, digits = given.rpartition("_")
-    if len(digits) < 4 or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
-        return
-    low, high = (int(digits[:16].ljust(16, fill), 16) for fill in "0f")
-    for id in _ids(books, lambda runs: runs.between(low, high, NEAR + 1)):
-        if id.startswith(given) or (not kind and id.rpartition("_")[2].startswith(digits)):
-            yield id
-
-
-def _near(books: Books, given: str) -> list[str]:
-    """Ids with most of the first digits in common, three at least."""
-    digits = given.rpartition("_")[2]
-
-    def common(id: str) -> int:
-        other = id.rpartition("_")[2]
-        return next((i for i, (a, b) in enumerate(zip(digits, other)) if a != b), min(len(digits), len(other)))
-
-    found = dict.fromkeys(_ids(books, lambda runs: runs.around(key_of(_padded(given)), 1)))
-    return [id for id in sorted(found, key=lambda id: (-common(id), id)) if common(id) >= 3][:NEAR]
-
-
-def _padded(given: str) -> str:
-    """As an id of 32 digits, so that a cut or mistyped one falls among its neighbours."""
-    head, _, digits = given.rpartition("_")
-    kept = digits[: next((i for i, d in enumerate(digits) if d not in "0123456789abcdef"), len(digits))]
-    return f"{head}_{kept[:32].ljust(32, '0')}"
 
 
 def chain(books: Books, given: str) -> dict:
@@ -152,7 +39,8 @@ def chain(books: Books, given: str) -> dict:
         "id": id, "kind": kind, "where": _where(books, own, id), "row": row,
         "decisive": next((d for d in decisions if not d["keep"]), None),
         "prompt": prompt, "dropped_repeats": _dropped_repeats(books, prompt),
-        "completion": _completion(books, sampled), **_said(books, completion_id),
+        "completion": _completion(books, sampled), "annotation": _annotation(books, examples, completion_id),
+        **_said(books, completion_id),
         "siblings": _siblings(books, sampled),
         "samples": _samples(books, id) if kind == "prompt" else [],
         "decisions": decisions,
@@ -241,10 +129,6 @@ def _dropped_repeats(books: Books, prompt: dict | None) -> list[dict]:
 
 def _repeated_prompt(books: Books, decisions: list[dict]) -> dict | None:
     """The prompt that was kept in place of a dropped one."""
-    import re
-
-    from tasks.provenance.row_index import KEPT_NAME
-
     names = (re.search(KEPT_NAME, d["evidence"] or "") for d in decisions if not d["keep"])
     for name in (m["name"] for m in names if m):
         for _, row in books.rows("name", name, "prompt"):
@@ -264,6 +148,24 @@ def _completion(books: Books, sampled: tuple[Table, dict] | None) -> dict | None
         "settings": _json(row["settings"]), "checkpoint": checkpoint, "checkpoint_stage": stage,
         "table": f"{books.name(table.artifact)}/{table.name}", "sampled_by": table.stage,
     }  # fmt: skip
+
+
+def _annotation(books: Books, examples: list[tuple[Table, dict]], id: str | None) -> dict | None:
+    """What a person said of the response, with the file and the line it stands in (tasks/curation/annotation.py)."""
+    if not any((e["origin"] or "").startswith("annotation/") for _, e in examples):
+        return None
+    paths = {
+        part["annotations"]
+        for artifact in books.manifests
+        for part in books.sections(artifact)
+        if "annotations" in part
+    }
+    for path in sorted(paths):
+        lines = (books.root / path).read_text(encoding="utf-8").splitlines() if (books.root / path).is_file() else []
+        for number, line in enumerate(lines, 1):
+            if id in line and (found := _json(line))["id"] == id:
+                return found | {"file": path, "line": number}
+    return None
 
 
 def _said(books: Books, id: str | None) -> dict:

@@ -125,9 +125,9 @@ class RowIndex:
                 progress(done, len(missing), f"{table.artifact.name}/{table.name}.{key}")
                 _write(self.path(table, key), table, keys_of(table)[key], db)
         progress(len(missing), len(missing), "")
-        known = {path.name for path in self._wanted}
+        known = {table.sha256[:32] for table in self.tables}
         for path in self.folder.iterdir():
-            if re.fullmatch(r"[0-9a-f]{32}\.[a-z_]+", path.name) and path.name not in known:
+            if re.fullmatch(r"[0-9a-f]{32}\.[a-z_]+", path.name) and path.stem not in known:
                 path.unlink(missing_ok=True)
 
     def runs(self, table: Table, key: str) -> Runs:
@@ -140,13 +140,13 @@ class RowIndex:
         """Tables, of these kinds, that have rows whose `key` may be `value`, and where; another id may share its key."""
         sought = key_of(value)
         for table in self.tables:
-            if (not kinds or table.kind in kinds) and key in keys_of(table):
-                if found := self.runs(table, key).find(sought):
-                    yield table, found
+            here = (not kinds or table.kind in kinds) and key in keys_of(table)
+            if here and (found := self.runs(table, key).find(sought)):
+                yield table, found
 
 
 def _write(path: Path, table: Table, columns: tuple[str, ...], db) -> None:
-    """One index file, renamed into place; `db` is a connection of DuckDB."""
+    """One index file; `db` is a connection of DuckDB."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -155,15 +155,24 @@ def _write(path: Path, table: Table, columns: tuple[str, ...], db) -> None:
         first.append(pc.add(starts, start).cast(pa.uint32()))
         length.append(pc.subtract(ends, starts).cast(pa.uint32()))
         keys.append(_keys(texts, db))
-    all_keys = pa.chunked_array(keys, pa.uint64())
-    order = pc.sort_indices(all_keys)  # stable: equal keys stay in the order of rows
-    parts = [
-        c.take(order) for c in (all_keys, pa.chunked_array(first, pa.uint32()), pa.chunked_array(length, pa.uint32()))
-    ]
+    write_runs(
+        path, *(pa.chunked_array(c, t) for c, t in ((keys, pa.uint64()), (first, pa.uint32()), (length, pa.uint32())))
+    )
+
+
+def write_runs(path: Path, keys, first=None, length=None) -> None:
+    """An index file of Arrow columns, renamed into place; by default every row is a run of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if first is None:
+        first = pa.chunked_array([pa.array(range(len(keys)), pa.uint32())])
+        length = pa.chunked_array([pa.repeat(pa.scalar(1, pa.uint32()), len(keys))])
+    order = pc.sort_indices(keys)  # stable: equal keys stay in the order of rows
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(half, "wb") as file:
-            for part in parts:
+            for part in (keys.take(order), first.take(order), length.take(order)):
                 for chunk in part.chunks:
                     width = chunk.type.bit_width // 8
                     file.write(chunk.buffers()[1][chunk.offset * width : (chunk.offset + len(chunk)) * width])

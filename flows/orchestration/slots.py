@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from flows.orchestration.params import ParamsError
+from flows.orchestration.root import ParamsError
 
 FOLDER, COUNT = "R1_SLOTS_DIR", "R1_CPU_SLOTS"
 TICK = 0.2  # seconds between looks at what may have become free

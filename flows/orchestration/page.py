@@ -6,7 +6,7 @@ rollouts of training, which are kept nowhere, come from the running stage. track
 
 import csv
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,25 +34,42 @@ class Shown:
     description: str
 
 
-def page(root: Path, node: Node, rollouts: list[dict] | None = None, linked: Collection[str] = ()) -> Iterator[Shown]:
-    """All that a finished stage has to show, what people look at first coming first.
+def page(
+    root: Path,
+    node: Node,
+    rollouts: list[dict] | None = None,
+    linked: Callable[[Collection[str]], Collection[str]] = lambda stages: (),
+    say: Callable[[str], None] = print,
+) -> Iterator[Shown]:
+    """All that a finished stage has to show, what people look at first coming first; what cannot be shown is said.
 
-    rollouts: the latest of training (tasks/progress.py); linked: stages that have a page to link to.
+    rollouts: the latest of training (tasks/progress.py); linked: of some stages those that have a page to link to.
     """
-    metrics = _metrics(root, node)
-    if metrics:
-        yield metrics_table(node, metrics)
-    if shown := learning_curve(node, _curve(root, node)):
-        yield shown
-    made = tables([root / path for path in node.outs])
-    yield from funnel(node, *funnel_counts(metrics, made))
-    if shown := latest_rollouts(node, rollouts or []):
-        yield shown
-    elif found := samples.sample_rows(made, tables([root / path for path in node.inputs.values()])):
-        yield Shown("rollouts", "markdown", f"### {found[0]}\n\n{found[1]}", f"{node.stage}: {found[0]}")
-    if shown := report_card(root, node):
-        yield shown
-    yield lineage(root, node, linked)
+
+    def made() -> list[Table]:
+        return tables([root / path for path in node.outs])
+
+    def rows() -> Iterator[Shown | None]:
+        if rollouts:
+            yield latest_rollouts(node, rollouts)
+        elif found := samples.sample_rows(made(), tables([root / path for path in node.inputs.values()])):
+            yield Shown("rollouts", "markdown", f"### {found[0]}\n\n{found[1]}", f"{node.stage}: {found[0]}")
+
+    parts: dict[str, Callable[[], Iterable[Shown | None]]] = {
+        "metrics": lambda: [metrics_table(node, metrics)] if (metrics := _metrics(root, node)) else [],
+        "curve": lambda: [learning_curve(node, _curve(root, node))],
+        "funnel": lambda: funnel(node, *funnel_counts(_metrics(root, node), made())),
+        "rollouts": rows,
+        "report": lambda: [report_card(root, node)],
+        "lineage": lambda: [lineage(root, node, linked)],
+    }
+    for name, make in parts.items():
+        try:
+            shown = [part for part in make() if part]
+        except Exception as exc:  # a damaged table, say, is for the stages that read it to refuse
+            say(f"[{node.stage}] cannot show its {name}: {type(exc).__name__}: {exc}")
+        else:
+            yield from shown
 
 
 def key(kind: str, stage: str) -> str:
@@ -153,7 +170,7 @@ def report_card(root: Path, node: Node) -> Shown | None:
     return Shown("report", "markdown", table.strip() + "\n", "main table of the report card") if closed else None
 
 
-def lineage(root: Path, node: Node, linked: Collection[str] = ()) -> Shown:
+def lineage(root: Path, node: Node, linked: Callable[[Collection[str]], Collection[str]] = lambda stages: ()) -> Shown:
     """Checksums of what was made and of what it was made from, with links to the pages of who made that."""
     books, book = Lineage.at(root), run_book.read(root, node.stage)
     parts = [f"### {node.desc or node.stage}", f"`{node.cmd}`"]
@@ -161,11 +178,11 @@ def lineage(root: Path, node: Node, linked: Collection[str] = ()) -> Shown:
         parts.append(_who(book))
     made = [_made(root, path) for path in node.writes]
     parts.append("\n".join(["| made | files | rows | size | sha256 |", "|---|--:|--:|--:|---|", *made]))
-    used = []
-    for path in (*node.inputs.values(), *node.others):
-        maker = books.maker(path)
+    used, makers = [], {path: books.maker(path) for path in (*node.inputs.values(), *node.others)}
+    pages = linked([maker.stage for maker in makers.values() if maker])
+    for path, maker in makers.items():
         by = maker.stage if maker else "given" if path not in node.others else "all before"
-        if by in linked:
+        if by in pages:
             by = f"[{by}](/artifacts/key/{key('lineage', by)})"
         md5 = (
             books.records[node.stage].deps[path].md5

@@ -157,7 +157,7 @@ def _stage(name: str, body: Body, model: type[Settings]) -> None:
     if space.resumed:
         run.log(f"resuming from {space.folder.relative_to(root)}")
     facts = {"stage": node.stage, "seed": top.seed, "code": code, "params": declared}
-    tracking.run(run, lambda: _build(body, params, run, space, facts))
+    tracking.run(run, lambda: _build(body, params, run, space, facts), declared)
     for held in (lock, limits):
         held.close()
     tracking.leave(0)

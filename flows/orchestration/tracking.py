@@ -19,6 +19,7 @@ PARENT = "R1_PARENT"
 PATIENCE = 20.0  # seconds that a dead server may hold up the end of a finished process
 PRIVATE = ("PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ENTRYPOINT", "PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
 _tracked = False
+_unfinished = False  # a thread may still be in the middle of a stage's page
 
 
 def server() -> str | None:
@@ -34,16 +35,22 @@ def server() -> str | None:
         return None
 
 
-def run(run: "Run", build: Callable[[], dict]) -> None:
-    """Call `build`, under Prefect if there is a server; its exception passes through, Prefect's own do not."""
+def run(run: "Run", build: Callable[[], dict], parameters: dict | None = None) -> None:
+    """Call `build`, under Prefect if there is a server; its exception passes through, Prefect's own do not.
+
+    parameters: what the stage was declared to read of params.yaml, shown with its run.
+    """
     if server() is None:
         build()
         return
     outcome: dict[str, Any] = {}
 
-    def body():
+    def body(flow_run_id):
+        global _unfinished
+        from flows.orchestration.window import Window
+
         try:
-            with _reported(run):
+            with Window(run, flow_run_id) as window:
                 outcome["metrics"] = build()
         except BaseException as exc:
             outcome["error"] = exc
@@ -52,9 +59,12 @@ def run(run: "Run", build: Callable[[], dict]) -> None:
         if server() is None:
             leave_now(0)
         leave_later(0)
+        if not window.conclude():
+            _unfinished = True
+            run.log("published; Prefect is too slow for the rest of its page")
 
     try:
-        _flow_run(run, body, outcome)
+        _flow_run(run, body, parameters or {})
     except BaseException as exc:
         if "error" in outcome:
             raise outcome["error"] from None
@@ -67,7 +77,7 @@ def run(run: "Run", build: Callable[[], dict]) -> None:
             build()
 
 
-def _flow_run(run: "Run", body: Callable[[], None], outcome: dict) -> None:
+def _flow_run(run: "Run", body: Callable[[Any], None], parameters: dict) -> None:
     prepare()
     for name in PRIVATE:
         os.environ.pop(name, None)  # else this run would report as the pipeline's
@@ -77,14 +87,16 @@ def _flow_run(run: "Run", body: Callable[[], None], outcome: dict) -> None:
     from prefect.flow_engine import run_flow
 
     def tracked():
-        body()
-        _metrics_artifact(run, outcome["metrics"])
+        body(flow_run.id)
 
-    staged = flow(name=run.name, log_prints=True, validate_parameters=False)(tracked)
+    staged = flow(name=run.name, description=run.node.desc, log_prints=True, validate_parameters=False)(tracked)
     with get_client(sync_client=True) as client:
         link = _link(client, run.stage, *parent.split("/")) if parent else None
         tags = [f"dvc:{run.stage}", "via:pipeline" if parent else "via:dvc"]
-        flow_run = client.create_flow_run(staged, name=run.stage, parent_task_run_id=link, tags=tags)
+        flow_run = client.create_flow_run(
+            staged, name=run.stage, parameters=parameters, parent_task_run_id=link, tags=tags
+        )
+    flow_run.parameters = {}  # shown in the UI; the stage itself reads params.yaml
     run_flow(staged, flow_run=flow_run)
 
 
@@ -103,49 +115,6 @@ def _link(client: Any, stage: str, flow_run_id: str, task_run_id: str) -> Any:
         task=task, flow_run_id=uuid.UUID(flow_run_id), dynamic_key=uuid.uuid4().hex, task_inputs=inputs, state=Pending()
     )
     return made.id
-
-
-class _reported:
-    """A thread that shows the stage's progress in Prefect; it gives up at the first error, never holds up the work."""
-
-    def __init__(self, run: "Run", every: float = 5.0):
-        self._run, self._every, self._end = run, every, threading.Event()
-
-    def __enter__(self):
-        threading.Thread(target=self._report, daemon=True).start()
-
-    def __exit__(self, *_):
-        self._end.set()
-
-    def _report(self) -> None:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
-        artifact = None
-        while not self._end.wait(self._every):
-            latest = self._run.progress.latest
-            if not latest["total"]:
-                continue
-            share = min(100.0, 100.0 * latest["done"] / latest["total"])
-            try:
-                if artifact is None:
-                    artifact = create_progress_artifact(share, key=f"progress-{_key(self._run.stage)}")
-                else:
-                    update_progress_artifact(artifact, share)
-            except Exception as exc:
-                print(f"no progress artifact: {exc!r}", file=sys.stderr, flush=True)
-                return
-
-
-def _metrics_artifact(run: "Run", metrics: dict) -> None:
-    from prefect.artifacts import create_table_artifact
-
-    rows = [{"metric": k, "value": v if isinstance(v, (int, float, str)) else str(v)} for k, v in metrics.items()]
-    create_table_artifact(rows, key=f"metrics-{_key(run.stage)}", description=f"metrics of {run.stage}")
-
-
-def _key(stage: str) -> str:
-    """Prefect's artifact keys hold lower-case letters, digits and dashes."""
-    return "".join(c if c.isalnum() else "-" for c in stage.lower())
 
 
 def leave_later(status: int, words: str = "", patience: float = PATIENCE) -> None:
@@ -172,12 +141,15 @@ def prepare() -> None:
     global _tracked
     _tracked = True
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+    os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "10")  # seconds; of a server that no longer answers
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
 def leave(status: int) -> NoReturn:
     """sys.exit; under Prefect, where that may wait for a dead server, within `PATIENCE`."""
+    if _unfinished:
+        leave_now(status)
     if _tracked:
         leave_later(status)
     sys.exit(status)

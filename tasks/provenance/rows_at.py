@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby
 from pathlib import Path
 
+KEPT = 8  # row groups in memory
+
 
 class Files:
     """Parquet files kept open; their metadata are read once."""
 
     def __init__(self):
         self._open: dict[Path, tuple] = {}
+        self._groups: dict[tuple, object] = {}
 
     def _file(self, path: Path) -> tuple:
         """(file, number of the first row of each row group)."""
@@ -24,12 +27,19 @@ class Files:
 
     def rows(self, path: Path, numbers: Iterable[int], columns: Sequence[str] | None = None) -> list[dict]:
         """Rows by number, ascending, with these columns; by default all."""
-        import pyarrow as pa
-
         file, firsts = self._file(path)
         found = []
         for group, members in groupby(sorted(set(numbers)), lambda n: bisect_right(firsts, n) - 1):
-            table = file.read_row_group(group, columns=columns, use_threads=False)
-            places = pa.array([n - firsts[group] for n in members], pa.int64())
-            found += table.take(places).to_pylist()
+            table = self._group(path, group, tuple(columns) if columns else None)
+            for n in members:  # not take(): it would load the library's compute functions first
+                found += table.slice(n - firsts[group], 1).to_pylist()
         return found
+
+    def _group(self, path: Path, group: int, columns: tuple[str, ...] | None):
+        """A row group; the last ones are kept, for rows that belong together stand together."""
+        key = path, group, columns
+        if key not in self._groups:
+            if len(self._groups) >= KEPT:
+                del self._groups[next(iter(self._groups))]
+            self._groups[key] = self._file(path)[0].read_row_group(group, columns=columns, use_threads=False)
+        return self._groups[key]

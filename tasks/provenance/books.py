@@ -1,8 +1,12 @@
 """The tables of a checkout as books: read by id, and an id found in them, however it was given."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
+from tasks.curation.annotation import Annotation
 from tasks.provenance.row_index import RowIndex, key_of, keys_of
 from tasks.provenance.rows_at import Files
 from tasks.provenance.tables import Table, manifests, tables_of
@@ -61,6 +65,22 @@ class Books:
     def is_checkpoint(self, artifact: str) -> bool:
         return any(name.endswith(".safetensors") for name in self.manifests.get(artifact, {}).get("files", {}))
 
+    @cached_property
+    def annotations(self) -> list[dict]:
+        """What people said of responses (tasks/curation/annotation.py), each with its file, line and row id."""
+        found = []
+        for path in sorted(
+            {s["annotations"] for a in self.manifests for s in self.sections(a) if s.get("annotations")}
+        ):
+            file = self.root / path
+            lines = file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    a = Annotation(**json.loads(line))
+                    id = row_id("annotation", of=a.id, annotator=a.annotator, response=a.response)
+                    found.append(asdict(a) | {"row_id": id, "response": a.response, "file": path, "line": number})
+        return found
+
     def sections(self, artifact: str) -> list[dict]:
         """The sections of params.yaml that the artifact was made with."""
         return [v for v in self.manifests.get(artifact, {}).get("params", {}).values() if isinstance(v, dict)]
@@ -71,6 +91,8 @@ def resolve(books: Books, given: str) -> str:
     for key, kinds in (("id", OWNERS), ("row_id", ("decision",)), ("completion_id", ())):
         if next(books.rows(key, given, *kinds), None):
             return given
+    if reviewed := next((a for a in books.annotations if given in (a["id"], a["row_id"])), None):
+        return reviewed["row_id"]
     source, _, origin = given.partition(" ")
     for _, row in books.rows("name", given, "prompt"):
         if (row["source"], row["origin"]) == (source, origin):
@@ -111,7 +133,9 @@ def _near(books: Books, given: str) -> list[str]:
         return next((i for i, (a, b) in enumerate(zip(digits, other)) if a != b), min(len(digits), len(other)))
 
     found = dict.fromkeys(_ids(books, lambda runs: runs.around(key_of(_padded(given)), 1)))
-    return [id for id in sorted(found, key=lambda id: (-common(id), id)) if common(id) >= 3][:NEAR]
+    near = sorted(found, key=lambda id: (-common(id), id))[:NEAR]
+    least = max(3, common(near[0]) // 2) if near else 0  # beside a typing error at the end, the others are chance
+    return [id for id in near if common(id) >= least]
 
 
 def _padded(given: str) -> str:

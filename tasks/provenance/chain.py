@@ -25,12 +25,13 @@ def chain(books: Books, given: str) -> dict:
     kind = own[0].kind if own else _kind_elsewhere(books, id)
     row = own[1] if own else None
     completion_id = {"completion": id, "sft_example": (row or {}).get("completion_id")}.get(kind)
+    note = _annotation(books, id, row)
     sampled = own if kind == "completion" else next(books.rows("id", completion_id, "completion"), None)
-    prompt_id = id if kind == "prompt" else (row or {}).get("prompt_id")
-    examples = _examples(books, kind, id, completion_id)
+    prompt_id = id if kind == "prompt" else (row or note or {}).get("prompt_id")
+    examples = _examples(books, kind, id, completion_id, note)
     prompt_id = prompt_id or next((e["prompt_id"] for _, e in examples), None)
-    decided = [completion_id, *dict.fromkeys(e["id"] for _, e in examples), id]
-    if kind in ("prompt", "sft_example") and completion_id is None:
+    decided = [completion_id, note and note["row_id"], *dict.fromkeys(e["id"] for _, e in examples), id]
+    if kind in ("prompt", "sft_example") and completion_id is None and note is None:
         decided.append(prompt_id)
     decisions = [d for key in dict.fromkeys(decided) for d in _decisions(books, key)]
     sets = _sets(books, examples, kind, prompt_id, own)
@@ -39,7 +40,7 @@ def chain(books: Books, given: str) -> dict:
         "id": id, "kind": kind, "where": _where(books, own, id), "row": row,
         "decisive": next((d for d in decisions if not d["keep"]), None),
         "prompt": prompt, "dropped_repeats": _dropped_repeats(books, prompt),
-        "completion": _completion(books, sampled), "annotation": _annotation(books, examples, completion_id),
+        "completion": _completion(books, sampled), "annotation": note,
         **_said(books, completion_id),
         "siblings": _siblings(books, sampled),
         "samples": _samples(books, id) if kind == "prompt" else [],
@@ -60,7 +61,7 @@ def _kind_elsewhere(books: Books, id: str) -> str:
     table, decision = next(books.rows("row_id", id, "decision"))
     if decision["stage"] == "prompts":
         return "dropped_prompt"
-    return "completion" if id.startswith("completion_") else f"dropped by {table.stage}"
+    return id.partition("_")[0] if id.startswith(("completion_", "annotation_")) else f"dropped by {table.stage}"
 
 
 def _where(books: Books, own: tuple[Table, dict] | None, id: str) -> list[str]:
@@ -69,8 +70,17 @@ def _where(books: Books, own: tuple[Table, dict] | None, id: str) -> list[str]:
     return list(dict.fromkeys(f"{books.name(t.artifact)}/{t.name}" for t, _ in found))
 
 
-def _examples(books: Books, kind: str, id: str, completion_id: str | None) -> list[tuple[Table, dict]]:
+def _examples(
+    books: Books, kind: str, id: str, completion_id: str | None, note: dict | None
+) -> list[tuple[Table, dict]]:
     """The SFT examples that the row is, or was made into."""
+    if kind == "annotation":
+        origin = f"annotation/{note['annotator']}/{note['id']}" if note else None
+        return [
+            hit
+            for hit in books.rows("prompt_id", (note or {}).get("prompt_id"), "sft_example")
+            if hit[1]["origin"] == origin
+        ]
     by = {"sft_example": ("id", id), "prompt": ("prompt_id", id)}.get(kind, ("completion_id", completion_id or id))
     found = list(books.rows(*by, "sft_example"))
     return sorted(found, key=lambda hit: str(hit[0].file))
@@ -150,22 +160,13 @@ def _completion(books: Books, sampled: tuple[Table, dict] | None) -> dict | None
     }  # fmt: skip
 
 
-def _annotation(books: Books, examples: list[tuple[Table, dict]], id: str | None) -> dict | None:
-    """What a person said of the response, with the file and the line it stands in (tasks/curation/annotation.py)."""
-    if not any((e["origin"] or "").startswith("annotation/") for _, e in examples):
+def _annotation(books: Books, id: str, row: dict | None) -> dict | None:
+    """What a person said of the response, with the file and the line where it is written."""
+    origin = (row or {}).get("origin") or ""
+    if not id.startswith("annotation_") and not origin.startswith("annotation/"):
         return None
-    paths = {
-        part["annotations"]
-        for artifact in books.manifests
-        for part in books.sections(artifact)
-        if "annotations" in part
-    }
-    for path in sorted(paths):
-        lines = (books.root / path).read_text(encoding="utf-8").splitlines() if (books.root / path).is_file() else []
-        for number, line in enumerate(lines, 1):
-            if id in line and (found := _json(line))["id"] == id:
-                return found | {"file": path, "line": number}
-    return None
+    of = lambda a: f"annotation/{a['annotator']}/{a['id']}"
+    return next((a for a in books.annotations if a["row_id"] == id or of(a) == origin), None)
 
 
 def _said(books: Books, id: str | None) -> dict:
@@ -269,7 +270,7 @@ def _checkpoints(books: Books, sets: list[dict], prompt: dict | None, kind: str)
     for artifact in (todo := list(found)):
         for made in filter(books.is_checkpoint, books.readers.get(artifact, ())):
             if made not in found:
-                found[made] = f"goes on from {artifact}"
+                found[made] = f"made from {artifact}"
                 todo.append(made)
     return [{"artifact": a, "stage": books.manifests[a].get("stage"), "how": how} for a, how in found.items()]
 

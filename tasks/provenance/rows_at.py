@@ -27,7 +27,7 @@ class Files:
 
     def rows(self, path: Path, numbers: Iterable[int], columns: Sequence[str] | None = None) -> list[dict]:
         """Rows by number, ascending, with these columns; by default all."""
-        file, firsts = self._file(path)
+        _, firsts = self._file(path)
         found = []
         for group, members in groupby(sorted(set(numbers)), lambda n: bisect_right(firsts, n) - 1):
             table = self._group(path, group, tuple(columns) if columns else None)

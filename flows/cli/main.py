@@ -15,9 +15,11 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "annotate": "annotate",
     "ui": "ui",
     "trace": "trace",
+    "openlineage": "openlineage",
     "impact": "impact",
     "revoke": "impact",
     "why": "why",
+    "audit": "audit",
     "worker": "worker",
 }
 

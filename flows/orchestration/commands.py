@@ -81,8 +81,7 @@ def show_comparison(root: Path, name: str, changed: dict) -> None:
     """The experiment's metrics beside those in force, as a table of the run."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-    before, after = _dvc(root, "metrics", "show", "--json"), _dvc(root, "metrics", "show", "--json", name)
-    rows = compared(_one(before), _one(after))
+    rows = compared(_dvc(root, "metrics", "diff", "--json", name))
     create_table_artifact(rows[:SHOWN] or [{"metric": "no metric differs"}], key="experiment-metrics",
                           description=f"metrics of {name} beside those in force")  # fmt: skip
     values = "\n".join(f"- `{key}` = `{value}`" for key, value in changed.items())
@@ -150,12 +149,6 @@ def _dvc(root: Path, *words: str) -> dict:
         return json.loads(asked.stdout)
     except ValueError:
         return {}
-
-
-def _one(shown: dict) -> dict:
-    """file -> metrics, of the last revision in an answer of `dvc metrics show --json`."""
-    files = (list(shown.values())[-1:] or [{}])[0].get("data", {})
-    return {name.removesuffix(".json"): f.get("data", {}) for name, f in files.items()}
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -189,13 +189,10 @@ def branched_off(line: str) -> bool:
     return line.startswith(("Running stage", "Stage '", "Reproducing experiment"))
 
 
-def compared(before: dict, after: dict) -> list[dict]:
-    """Rows {metric, before, after, change} of two `dvc metrics show --json` answers, for numbers that differ."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
-    rows = []
-    for key in [*old, *(k for k in new if k not in old)]:
-        a, b = old.get(key), new.get(key)
-        if a != b and all(v is None or isinstance(v, int | float) for v in (a, b)):
-            change = None if None in (a, b) else round(b - a, 6)
-            rows.append({"metric": key, "before": a, "after": b, "change": change})
-    return rows
+def compared(diff: dict) -> list[dict]:
+    """Rows {metric, before, after, change} of `dvc metrics diff --json EXPERIMENT`, which compares it with what is here."""
+    return [
+        {"metric": f"{file.removesuffix('.json')}: {key}", "before": v.get("new"), "after": v.get("old"),
+         "change": -v["diff"] if isinstance(v.get("diff"), int | float) else None}
+        for file, metrics in diff.get("diff", {}).items() for key, v in metrics.items()
+    ]  # fmt: skip

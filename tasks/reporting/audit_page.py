@@ -21,7 +21,7 @@ def render(checks: Sequence[Mapping], sets: Sequence[Mapping], samples: Mapping,
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"count": lambda n: DASH if n is None else count(n), "size": _size, "share": _share}
+    environment.filters |= {"count": lambda n: DASH if n is None else count(n), "size": _size, "share": _share, "code": _code}
     facts = {c["check"]: c["facts"] for c in checks}
     data = {"sets": list(sets), "samples": dict(samples), "live": live}
     return environment.get_template("audit.html.j2").render(
@@ -66,6 +66,13 @@ def _size(bytes: int) -> str:
             return f"{bytes:.0f} {unit}" if unit == "B" else f"{bytes:.1f} {unit}"
         bytes /= 1000
     return ""
+
+
+def _code(text: str):
+    """`words` between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(text.split("`")))  # fmt: skip
 
 
 def _share(part: int | None, whole: int | None) -> float:

@@ -8,7 +8,7 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.provenance.audit.books import Books, connect
+from tasks.provenance.audit.books import Books, connect, read
 from tasks.provenance.audit.reasons import Reasons
 from tasks.provenance.rows_at import Files
 from tasks.provenance.tables import Table
@@ -89,9 +89,25 @@ class Browser:
             for (table, number, row), found in zip(rows, known, strict=True)
         ]
 
+    def _beside(self, table: Table) -> dict[str, tuple[list[Table], str, str]]:
+        """What completions can be filtered by beyond their columns: name -> (tables, column of the id, SQL of the value)."""
+        if table.kind != "completion":
+            return {}
+        artifact = self.books.shown(table.artifact)
+        near = [t for t in self.books.tables if t.stage == table.stage or artifact in self.books.stages[t.stage].inputs]
+        verdicts = [t for t in near if t.kind == "verdict" and t.name.startswith("forced") == table.name.startswith("forced")]  # fmt: skip
+        outcomes = [t for t in near if {"id", "kept", "rule"} <= t.columns.keys()]
+        found = {
+            "verdict": (verdicts, "completion_id", "status"),
+            "outcome": (outcomes, "id", "CASE WHEN kept THEN 'kept' ELSE rule END"),
+        }
+        return {name: entry for name, entry in found.items() if entry[0]}
+
     def _filters(self, table: Table) -> dict[str, list[str]]:
-        """Column -> its values, where they are few."""
+        """Column, or what stands beside it, -> its values, where they are few."""
         made = {}
+        for name, (tables, _, value) in self._beside(table).items():
+            made[name] = sorted(v for (v,) in self.db.sql(f"SELECT DISTINCT {value} FROM {read(tables)}").fetchall() if v)
         for column in SHOWN[table.kind][1]:
             query = f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM read_parquet(?) LIMIT {ANY_VALUE + 1}"
             values = sorted(v for (v,) in self.db.execute(query, [str(table.file)]).fetchall() if v is not None)
@@ -103,9 +119,15 @@ class Browser:
         """Row numbers, ascending, of the rows that match, as an array."""
         table = self.table(name)
         where, values = ["true"], [str(table.file)]
+        beside = self._beside(table)
         for column, value in filters:
+            if column in beside:
+                tables, key, found = beside[column]
+                where.append(f"id IN (SELECT {key} FROM {read(tables)} WHERE {found} = ?)")
+                values.append(value)
+                continue
             if column not in SHOWN[table.kind][1]:
-                raise NoSuchSet(f"{name} cannot be filtered by {column!r}; by {', '.join(SHOWN[table.kind][1])}")
+                raise NoSuchSet(f"{name} cannot be filtered by {column!r}; by {', '.join([*SHOWN[table.kind][1], *beside])}")
             where.append(f"CAST({column} AS VARCHAR) = ?")
             values.append(value)
         if query:

@@ -82,12 +82,16 @@ def _of_stage(books: Books, stage: Stage, by_table: dict, bank: Used, seen: dict
 
 
 def _of_model(stage: Stage) -> Used:
-    """A base that somebody else trained: a source of its own, under the licence that the recipe states, if it does."""
+    """A base that somebody else trained is a source of its own, under the licence that the recipe states, if it does."""
+    if stage.name == "judge":
+        return {("procedural judgements", "generated"): stage.section.get("pairs", 0)}
     for value in stage.params.values():
         entry = (value.get("model") or value) if isinstance(value, dict) else {}
         name = entry.get("hub") or entry.get("path") if stage.name in ("base", "student_base") else None
         if name:
             return {(f"model {name}", entry.get("licence") or UNSTATED): 1}
+        if "pretrain" in entry:
+            return {("procedural corpus", "generated"): 0}
     return {}
 
 

@@ -21,6 +21,7 @@ from tasks.reporting.samples import said
 
 LAST_COLUMNS = ("learning_rate", "tokens", "step")  # of a curve: drawn where there is room
 LEDGER = 20_000_000  # decisions; of a longer ledger only the metrics' funnel is shown
+Linked = Callable[[Collection[str]], Mapping[str, str]]  # stages -> stage -> address
 Rule = Mapping[str, Any]  # {"step", "rule", "rejected"}: rows of which the rule is the first to reject them
 
 
@@ -29,7 +30,7 @@ class Shown:
     """One artifact in Prefect's sense."""
 
     key: str  # what it is; Prefect's key has the stage behind it
-    type: str  # table, markdown, image or progress
+    type: str  # table, markdown or progress
     data: Any
     description: str
 
@@ -38,12 +39,12 @@ def page(
     root: Path,
     node: Node,
     rollouts: list[dict] | None = None,
-    linked: Callable[[Collection[str]], Collection[str]] = lambda stages: (),
+    linked: Linked = lambda stages: {},
     say: Callable[[str], None] = print,
 ) -> Iterator[Shown]:
     """All that a finished stage has to show, what people look at first coming first; what cannot be shown is said.
 
-    rollouts: the latest of training (tasks/progress.py); linked: of some stages those that have a page to link to.
+    rollouts: the latest of training (tasks/progress.py); linked: where the pages of some stages are, of those that have one.
     """
 
     def made() -> list[Table]:
@@ -58,7 +59,7 @@ def page(
     parts: dict[str, Callable[[], Iterable[Shown | None]]] = {
         "metrics": lambda: [metrics_table(node, metrics)] if (metrics := _metrics(root, node)) else [],
         "curve": lambda: [learning_curve(node, _curve(root, node))],
-        "funnel": lambda: funnel(node, *funnel_counts(_metrics(root, node), made())),
+        "funnel": lambda: [funnel(node, *funnel_counts(_metrics(root, node), made()))],
         "rollouts": rows,
         "report": lambda: [report_card(root, node)],
         "lineage": lambda: [lineage(root, node, linked)],
@@ -109,8 +110,15 @@ def _flat(values: Mapping, above: str = "") -> Iterator[tuple[str, Any]]:
 def learning_curve(node: Node, rows: list[dict], live: bool = False) -> Shown | None:
     """Each column of the stage's plot over its first; None where it has none."""
     svg = inline_svg.curves(rows, LAST_COLUMNS)
+    if svg is None:
+        return None
     words = f"learning curve of {node.stage}{', as far as it is' if live else ''}; thin: as logged, bold: smoothed"
-    return Shown("curve", "image", inline_svg.data_uri(svg), words) if svg else None
+    return Shown("curve", "markdown", _picture(svg, words), words)
+
+
+def _picture(svg: str, words: str) -> str:
+    """In Markdown, because beside an artifact of type image Prefect spells its whole data: URI out."""
+    return f"![{words}]({inline_svg.data_uri(svg)})\n"
 
 
 def funnel_counts(metrics: Mapping, made: list[Table]) -> tuple[int | None, list[Rule]]:
@@ -138,20 +146,25 @@ def _counted(ledger: Table) -> tuple[int | None, list[Rule]]:
     return (entered if any(kept for *_, kept in rules) else None), counts
 
 
-def funnel(node: Node, entered: int | None, rules: list[Rule]) -> Iterator[Shown]:
-    """The picture, where it is known how many rows entered, and the numbers."""
-    rows, left = [], entered
-    for rule in rules:
-        row = {"step": rule["step"], "rule": rule["rule"], "rejected": rule["rejected"]}
-        if left is not None:
-            left -= rule["rejected"]
-            row |= {"share of entered": f"{rule['rejected'] / max(1, entered):.2%}", "left": left}
-        rows.append(row)
+def funnel(node: Node, entered: int | None, rules: list[Rule]) -> Shown | None:
+    """The numbers and, where it is known how many rows entered, the picture; None without rules."""
+    if not rules:
+        return None
+    words, picture, left = f"{node.stage}: rows by the first rule that rejected them", "", entered
+    head, rows = ["step", "rule", "rejected"], []
     if entered is not None:
-        svg = inline_svg.funnel(entered, [(r["rule"], r["rejected"]) for r in rules], left)
-        yield Shown("funnel", "image", inline_svg.data_uri(svg), f"{left:,} of {entered:,} rows kept by {node.stage}")
-    if rows:
-        yield Shown("decisions", "table", rows, f"{node.stage}: rows by the first rule that rejected them")
+        head += ["of entered", "left"]
+        kept = entered - sum(rule["rejected"] for rule in rules)
+        words = f"{kept:,} of {entered:,} rows kept by {node.stage}"
+        picture = _picture(inline_svg.funnel(entered, [(r["rule"], r["rejected"]) for r in rules], kept), words) + "\n"
+    for rule in rules:
+        cells = [rule["step"], rule["rule"], f"{rule['rejected']:,}"]
+        if entered is not None:
+            left -= rule["rejected"]
+            cells += [f"{rule['rejected'] / max(1, entered):.2%}", f"{left:,}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    table = "\n".join([f"| {' | '.join(head)} |", "|---|---|" + "--:|" * (len(head) - 2), *rows])
+    return Shown("funnel", "markdown", f"{picture}{table}\n", words)
 
 
 def latest_rollouts(node: Node, rollouts: list[dict]) -> Shown | None:
@@ -170,7 +183,7 @@ def report_card(root: Path, node: Node) -> Shown | None:
     return Shown("report", "markdown", table.strip() + "\n", "main table of the report card") if closed else None
 
 
-def lineage(root: Path, node: Node, linked: Callable[[Collection[str]], Collection[str]] = lambda stages: ()) -> Shown:
+def lineage(root: Path, node: Node, linked: Linked = lambda stages: {}) -> Shown:
     """Checksums of what was made and of what it was made from, with links to the pages of who made that."""
     books, book = Lineage.at(root), run_book.read(root, node.stage)
     parts = [f"### {node.desc or node.stage}", f"`{node.cmd}`"]
@@ -183,21 +196,22 @@ def lineage(root: Path, node: Node, linked: Callable[[Collection[str]], Collecti
     for path, maker in makers.items():
         by = maker.stage if maker else "given" if path not in node.others else "all before"
         if by in pages:
-            by = f"[{by}](/artifacts/key/{key('lineage', by)})"
+            by = f"[{by}]({pages[by]})"
         md5 = (
             books.records[node.stage].deps[path].md5
             if not maker or path not in maker.writes
             else maker.writes[path].md5
         )
-        used.append(f"| {path} | {by} | {_hash(run_book.identity(root / path))} | {_hash(md5)} |")
+        used.append(f"| {path} | {by} | {_short(run_book.identity(root / path))} | {_short(md5)} |")
     if used:
         parts.append("\n".join(["| from | made by | sha256 | md5 in dvc.lock |", "|---|---|---|---|", *used]))
     if values := [f"{name}: {json.dumps(lookup(books.values, name), ensure_ascii=False)}" for name in node.params]:
         parts.append("```yaml\n" + "\n".join(values) + "\n```")
     parts.append(
-        "sha256 of a folder is that of its manifest.json, which lists its files and theirs. Code, and everything before "
-        f"this: `r1 trace {node.stage}`."
+        f"A folder's sha256 is that of its manifest.json, which holds its files'. Code, and all before: `r1 trace {node.stage}`. "
+        "For `sha256sum -c`:"
     )
+    parts.append("```text\n" + "\n".join(_checksums(root, [*node.writes, *makers])) + "\n```")
     return Shown("lineage", "markdown", "\n\n".join(parts) + "\n", f"{node.stage}: what was made, from what")
 
 
@@ -221,7 +235,14 @@ def _made(root: Path, path: str) -> str:
     counted = [entry["rows"] for entry in files.values() if "rows" in entry]
     size = sum(entry["bytes"] for entry in files.values()) if files else place.stat().st_size if place.is_file() else 0
     cells = [path, f"{len(files) or ''}", f"{sum(counted):,}" if counted else "", _size(size)]
-    return f"| {' | '.join(cells)} | {_hash(run_book.identity(place))} |"
+    return f"| {' | '.join(cells)} | {_short(run_book.identity(place))} |"
+
+
+def _checksums(root: Path, paths: Iterable[str]) -> Iterator[str]:
+    """Lines of sha256sum for what was made and read, from the root of the repository."""
+    for path in paths:
+        if found := run_book.identity(root / path):
+            yield f"{found}  {path}{'/manifest.json' if (root / path).is_dir() else ''}"
 
 
 def _size(size: float) -> str:
@@ -231,5 +252,5 @@ def _size(size: float) -> str:
         size /= 1000
 
 
-def _hash(text: str | None) -> str:
-    return f"`{text}`" if text else "–"
+def _short(checksum: str | None) -> str:
+    return f"`{checksum[:12]}…`" if checksum else "–"

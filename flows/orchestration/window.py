@@ -90,14 +90,14 @@ class Window:
         ):
             self._put(client, shown)
 
-    def _linked(self, client: Any, makers: Collection[str]) -> list[str]:
-        """Those of the stages that have a page of lineage on this server."""
+    def _linked(self, client: Any, makers: Collection[str]) -> dict[str, str]:
+        """Address of the latest lineage of each of the stages that has one on this server."""
         from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
         stages = {key("lineage", s): s for s in makers}
         wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=list(stages)))
         found = client.read_latest_artifacts(artifact_filter=wanted, limit=200) if stages else []
-        return [stages[artifact.key] for artifact in found]
+        return {stages[artifact.key]: f"/artifacts/artifact/{artifact.latest_id}" for artifact in found}
 
     def _put(self, client: Any, shown: Shown) -> None:
         """Make the artifact, or give the one that is there its new content."""

@@ -28,7 +28,8 @@ class Server:
         self.home, self.port = home, free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-        env |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        env |= {"PREFECT_HOME": str(home), "PREFECT_UI_API_URL": self.url, "DO_NOT_TRACK": "1"}
+        env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         command = [BIN / "prefect", "server", "start", "--port", str(self.port)]
         self.process = subprocess.Popen(
             command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

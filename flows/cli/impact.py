@@ -104,7 +104,7 @@ def _lines(books: "Lineage", found: "Impact") -> Iterable[str]:
     yield f"\nCheckpoints touched: {len(found.checkpoints) or 'none'}"
     for c in found.checkpoints:
         trained = [f"trained on {n:,} touched of {of:,} rows of {table}" for table, (n, of) in c.rows.items()]
-        yield f"  {c.path}: {'; '.join([*trained, *(f'through {t}' for t in c.through)])}"
+        yield f"  {c.path}: {'; '.join([*trained, *c.through])}"
     yield f"\nEvaluations touched: {len(graded) or 'none'}"
     for path, each in graded.items():
         counts = [f"{t.table.name} {t.direct + t.through:,} of {t.table.rows:,}" for t in each]

@@ -182,16 +182,16 @@ def _checkpoint(
     """The stage's checkpoint, if touched: by rows it was trained on, the checkpoint it started from, or its reward."""
     made = Checkpoint(record.stage, next(iter(record.outs)))
     if by:
-        made.through.append(f"rewarded by verification code of {by.name}")
+        made.through.append(f"rewarded by the verification code of {by.name}")
     for dep in record.deps:
         if dep in checkpoints:
-            made.through.append(dep)
+            made.through.append(f"through {dep}")
         for t in touched.get(dep, ()):
             rows = _used(books, record, t)
             if rows:
                 made.rows[f"{dep}/{t.table.name}"] = (rows, t.table.rows)
             if t.through and t.table.kind in TRAINED_ON:
-                made.through.append(f"{t.through} rows of {dep}/{t.table.name}")
+                made.through.append(f"trained on {t.through:,} rows of {dep}/{t.table.name} that a touched model made")
     return made if made.rows or made.through else None
 
 

@@ -156,13 +156,25 @@ def settle(threads: int) -> None:
 
 
 def dvc() -> int:
-    """The dvc command line, dying with its parent."""
+    """The dvc command line, dying with its parent; SIGTERM ends its stage first, which may save what it has."""
     die_with_parent()
     os.environ[STARTER] = str(os.getpid())
+    if os.path.exists("/bin/bash"):
+        os.environ["SHELL"] = "/bin/bash"  # it gives way to the stage: SIGTERM would end dash, and that kills the stage
     mend.mend(Path.cwd())
+    signal.signal(signal.SIGTERM, _hand_on)
     from dvc.cli import main
 
     return main(sys.argv[1:])
+
+
+def _hand_on(number: int, frame) -> None:
+    """Tell the stage, whose end then ends dvc; without one, end."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), number)
+    if not children:
+        raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

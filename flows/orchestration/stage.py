@@ -113,6 +113,8 @@ def stage(body: Body, model: type[Settings]) -> None:
         _fail(name, str(exc))
     except ValidationError as exc:
         _fail(name, "\n".join(explain(exc, model, "settings")))
+    except KeyboardInterrupt:
+        _fail(name, "interrupted; nothing was published, and the next run goes on from what stands in its work folder")
     except MemoryError:
         _fail(name, "out of memory; nothing was published. Lower micro_batch or use a machine with more.")
     except Exception as exc:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
+from tasks.training import stopping
 from tasks.training.probe import COLUMNS, copy_probe
 from tasks.training.settings import Pretrain
 
@@ -164,6 +165,8 @@ class Pretraining:
     def restore(self, work: Path) -> bool:
         import torch
 
+        if (work / "state.tmp").exists():
+            print(f"skipped {work / 'state.tmp'}: its save was interrupted", flush=True)
         if not (work / "state.pt").is_file():
             return False
         state = torch.load(work / "state.pt", weights_only=True)
@@ -186,35 +189,49 @@ def pretrain(
     """Train to `p.tokens` tokens; `documents(seed, count, phase)` makes the text of each chunk.
 
     `probe(model)` gives columns of the learning curve. Resumes from `work`; the resumed run has the same bits.
+
+    Raises:
+        stopping.Stopped: SIGTERM or Ctrl-C came before the last token; the state after the chunk is in `work`.
     """
     run = Pretraining(p, tokenizer, seed)
     run.restore(work)
     run.model.train()
-    while run.counters["tokens"] < p.tokens:
-        share = run.counters["tokens"] / p.tokens
-        chunk_seed = derive_seed(seed, "corpus", run.counters["chunks"])
-        size = [tokens for start, tokens in p.batch_tokens if share >= start][-1]
-        phase = "clean" if share < p.clean_share else "noisy"
-        chunk = documents(chunk_seed, CHUNK, phase)
-        losses = []
-        for batch in _batches(chunk, tokenizer, size, random.Random(chunk_seed)):
-            losses.append(run.step(batch))
-            if progress:
-                seen = run.counters["tokens"]
-                point = {"tokens": seen, "loss": losses[-1]}
-                progress(min(seen, p.tokens), p.tokens, "tokens", f"loss {losses[-1]:.2f}", tokens=seen, point=point)
-            if run.counters["tokens"] >= p.tokens:
-                break
-        run.counters["chunks"] += 1
-        done = run.counters["tokens"] >= p.tokens
-        row = {"tokens": run.counters["tokens"], "loss": sum(losses) / len(losses), **dict.fromkeys(COLUMNS)}
-        if probe and (done or run.counters["chunks"] % 4 == 0):
-            row |= probe(run.model)
-        run.curve.append(row)
-        if not done and run.counters["chunks"] % SAVE_EVERY == 0:
-            run.save(work)
+    with stopping.requests() as came:
+        while run.counters["tokens"] < p.tokens:
+            losses = _train_chunk(run, documents, progress)
+            done = run.counters["tokens"] >= p.tokens
+            row = {"tokens": run.counters["tokens"], "loss": sum(losses) / len(losses), **dict.fromkeys(COLUMNS)}
+            if probe and (done or run.counters["chunks"] % 4 == 0):
+                row |= probe(run.model)
+            run.curve.append(row)
+            if not done and (came or run.counters["chunks"] % SAVE_EVERY == 0):
+                run.save(work)
+            if came and not done:
+                seen = f"{run.counters['tokens']:,} of {p.tokens:,} tokens"
+                raise stopping.Stopped(f"stopped by {came[0]} after {seen}; the next run goes on from there")
     run.model.eval()
     return run
+
+
+def _train_chunk(
+    run: Pretraining, documents: Callable[[int, int, str], list], progress: "Progress | None"
+) -> list[float]:
+    """The next CHUNK documents; the loss of each step."""
+    p, seen = run.p, run.counters["tokens"]
+    chunk_seed = derive_seed(run.seed, "corpus", run.counters["chunks"])
+    size = [tokens for start, tokens in p.batch_tokens if seen / p.tokens >= start][-1]
+    chunk = documents(chunk_seed, CHUNK, "clean" if seen / p.tokens < p.clean_share else "noisy")
+    losses = []
+    for batch in _batches(chunk, run.tokenizer, size, random.Random(chunk_seed)):
+        losses.append(run.step(batch))
+        seen = run.counters["tokens"]
+        if progress:
+            point = {"tokens": seen, "loss": losses[-1]}
+            progress(min(seen, p.tokens), p.tokens, "tokens", f"loss {losses[-1]:.2f}", tokens=seen, point=point)
+        if seen >= p.tokens:
+            break
+    run.counters["chunks"] += 1
+    return losses
 
 
 def pretrain_checkpoint(

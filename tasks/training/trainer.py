@@ -1,8 +1,11 @@
 """What every TRL trainer here shares: resumable state in the work folder, progress, one log row per step."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tasks.training import stopping
 
 if TYPE_CHECKING:
     from tasks.progress import Progress
@@ -41,12 +44,19 @@ def common_arguments(work: Path, seed: int, *, learning_rate, final_lr_ratio, sc
 
 
 def resume_point(work: Path) -> str | None:
-    """The last complete trainer state under `work`, or None."""
-    from transformers.trainer_utils import get_last_checkpoint
+    """The last complete trainer state under `work`, or None; says which newer ones a kill has left incomplete.
 
-    folder = work / "trainer"
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return found if found and (Path(found) / "trainer_state.json").is_file() else None
+    The trainer writes trainer_state.json last, so a checkpoint is complete where that is whole.
+    """
+    found = sorted((work / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            print(f"skipped {checkpoint}: its save was interrupted", flush=True)
+        else:
+            return str(checkpoint)
+    return None
 
 
 def reporter(
@@ -71,11 +81,33 @@ def reporter(
     return Reporter()
 
 
+def _stopper(came: list[str]):
+    """A trainer callback that ends training with a checkpoint once a signal came, where rollouts are used up."""
+    from transformers import TrainerCallback
+
+    class Stopper(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            cycle = getattr(args, "steps_per_generation", 1) * getattr(args, "num_iterations", 1)
+            if came and state.global_step % cycle == 0 and state.global_step < state.max_steps:
+                control.should_save = control.should_training_stop = True
+
+    return Stopper()
+
+
 def run(trainer, work: Path) -> list[dict]:
-    """Train to the end, resuming where a killed run stopped; returns one log row per step."""
+    """Train to the end, resuming where a killed run stopped; returns one log row per step.
+
+    Raises:
+        Stopped: SIGTERM or Ctrl-C came before the last step; a checkpoint is there.
+    """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda *args, **kwargs: None  # the manifest and the report say more
-    trainer.train(resume_from_checkpoint=resume_point(work))
+    with stopping.requests() as came:
+        trainer.add_callback(_stopper(came))
+        trainer.train(resume_from_checkpoint=resume_point(work))
+    done, steps = trainer.state.global_step, trainer.state.max_steps
+    if came and done < steps:
+        raise stopping.Stopped(f"stopped by {came[0]} after step {done} of {steps}; the next run goes on from there")
     return [row for row in trainer.state.log_history if "loss" in row]

@@ -1,7 +1,7 @@
 """The fault matrix: who is killed × when, for every stage of a built checkout; then it is run again and compared.
 
-    python -m tests.faults.matrix CHECKOUT --out cells.jsonl [--stages dev1 r1 …]
-    python -m tests.faults.matrix --table cells.jsonl        # docs/reliability.md from the cells
+    python -m tests.faults.matrix CHECKOUT --out cells.jsonl [--stages dev1 r1 …]   # goes on where it was stopped
+    python -m tests.faults.table cells.jsonl                 # docs/reliability.md from the cells
 
 The processes are real and so is SIGKILL. The moment is exact: the stage, or dvc, stops by itself where
 freeze/sitecustomize.py says, and is killed there, or what started it is, or all of them at once. Kills of a stage are
@@ -71,12 +71,12 @@ class Matrix:
         self.scratch = Path(tempfile.mkdtemp(prefix="freeze-"))
         self.count = itertools.count()
 
-    def chain(self, stage: str, moments: list[tuple[str, str]]) -> list[Cell]:
-        """Kill after kill of one stage, then `r1 run` and the comparison."""
-        node = self.dag[stage]
+    def chain(self, stage: str, part: str) -> list[Cell]:
+        """Kill after kill of one stage, then `r1 run` and the comparison; `part`: of PARTS."""
+        node, turn = self.dag[stage], list(self.dag.nodes).index(stage)
         self._make_stale(stage)
-        cells = [self._told(self._kill(node, moment, target)) for moment, target in moments]
-        cells.append(self._told(self._finish(node)))
+        cells = [self._told(self._kill(node, moment, target)) for moment, target in PARTS[part](turn)]
+        cells.append(self._told(self._finish(node, part)))
         return cells
 
     def _make_stale(self, stage: str) -> None:
@@ -183,8 +183,8 @@ class Matrix:
             if state == "half":
                 cell.wrong.append(f"{path} holds half an artifact")
 
-    def _finish(self, node: Node) -> Cell:
-        cell, began = Cell(node.stage, "again", "r1 run"), time.monotonic()
+    def _finish(self, node: Node, part: str) -> Cell:
+        cell, began = Cell(node.stage, "again", part), time.monotonic()
         env = self.toy.env(PYTHONPATH=str(self.root))
         command = self.toy.r1_command("run", node.stage)
         done = subprocess.run(
@@ -235,7 +235,7 @@ def command_of(pid: int) -> str:
         return "?"
 
 
-def moments(turn: int) -> list[tuple[str, str]]:
+def kills(turn: int) -> list[tuple[str, str]]:
     """The kills of one stage: all four targets at start, middle and publish, whose exact points take turns."""
     middle = [(("body", "seal")[(turn + i) % 2], target) for i, target in enumerate(TARGETS)]
     publish = [(PUBLISHING[(turn + i) % 4], target) for i, target in enumerate(TARGETS)]
@@ -248,22 +248,25 @@ def commits(turn: int) -> list[tuple[str, str]]:
     return [("cache", ("dvc", "flow", "group")[turn % 3]), ("lock", ("dvc", "flow", "group")[(turn + 1) % 3])]
 
 
+PARTS = {"kills": kills, "commits": commits}
+
+
+def finished(out: Path) -> set[tuple[str, str]]:
+    """(stage, part) of the chains that a file of cells has to their end."""
+    cells = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return {(cell["stage"], cell["target"]) for cell in cells if cell["moment"] == "again"}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkout", type=Path, nargs="?")
-    parser.add_argument("--out", type=Path, default=Path("cells.jsonl"))
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--stages", nargs="*", help="default: all")
-    parser.add_argument("--table", type=Path, help="write docs/reliability.md from these cells and stop")
     args = parser.parse_args()
-    if args.table:
-        from tests.faults.table import write
-
-        return write(args.table)
     matrix, failed = Matrix(args.checkout.resolve(), args.out), 0
-    for turn, stage in enumerate(matrix.dag.nodes):
-        if not args.stages or stage in args.stages:
-            cells = matrix.chain(stage, moments(turn)) + matrix.chain(stage, commits(turn))
-            failed += sum(bool(cell.wrong) for cell in cells)
+    for part, stage in itertools.product(PARTS, args.stages or matrix.dag.nodes):
+        if (stage, part) not in finished(args.out):
+            failed += sum(bool(cell.wrong) for cell in matrix.chain(stage, part))
     return 1 if failed else 0
 
 

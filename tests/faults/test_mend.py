@@ -1,0 +1,55 @@
+"""What a killed dvc leaves half-written: its table of locks and dvc.lock."""
+
+import json
+import os
+
+import pytest
+import yaml
+
+from tests.toy.project import Toy
+
+
+@pytest.fixture(scope="module")
+def built(toy_template, tmp_path_factory) -> Toy:
+    toy = toy_template.copy(tmp_path_factory.mktemp("mend") / "toy")
+    toy.r1("run", "numbers")
+    toy.git("add", "-A")
+    toy.git("commit", "-qm", "numbers")
+    toy.r1("run", "grow@oak")  # recorded, but not committed
+    return toy
+
+
+@pytest.fixture
+def done(built, tmp_path) -> Toy:
+    return built.copy(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_half_a_lock_is_replaced_and_nothing_runs_again(done, share):
+    text, book = done.read("dvc.lock"), done.read("work/runs/grow@oak.json")
+    (done.root / "dvc.lock").write_text(text[: int(share * len(text))].rstrip("\n"))
+    said = done.r1("run", "grow@oak")
+    assert "had left half a dvc.lock (now work/dvc.lock.half): the committed one is back" in said
+    assert yaml.safe_load(done.read("dvc.lock")) == yaml.safe_load(text)
+    assert done.has("work/dvc.lock.half")
+    assert done.read("work/runs/grow@oak.json") == book, "it is recorded again, not run again"
+
+
+def test_a_lock_that_is_whole_stays_as_it_is(done):
+    (done.root / "dvc.lock").write_text(done.read("dvc.lock") + "# by hand\n")
+    assert "half a dvc.lock" not in done.r1("run", "grow@oak") and done.read("dvc.lock").endswith("# by hand\n")
+
+
+def test_a_process_id_that_is_another_programs_by_now_holds_nothing(done):
+    """The test's own process stands for the other program: alive, and no dvc."""
+    entry = {"pid": os.getpid(), "cmd": "/venv/bin/dvc repro grow@oak"}
+    table = {
+        "write": {str(done.root / "data/03_grow/oak"): entry},
+        "read": {str(done.root / "data/01_numbers"): [entry]},
+    }
+    (done.root / ".dvc/tmp").mkdir(exist_ok=True)
+    (done.root / ".dvc/tmp/rwlock").write_text(json.dumps(table))
+    done.set("grow.plants.oak.steps", 2)
+    assert "is busy, it is being blocked by" in done.dvc("repro", "--single-item", "grow@oak", ok=False)
+    done.r1("run", "grow@oak")
+    assert len(json.loads(done.read("data/03_grow/oak/plant.json"))) == 2

@@ -56,6 +56,10 @@ class Children:
         except (OSError, ValueError):
             return {}
 
+    def _tell(self, stage: str, note: str) -> None:
+        """Progress of a stage that cannot say it itself, since it has not begun."""
+        self._progress_file(stage).write_text(json.dumps({"stage": stage, "done": 0, "total": 0, "note": note}))
+
     def _progress_file(self, stage: str) -> Path:
         return self.root / "work" / "runs" / f".{stage}.progress"
 
@@ -93,6 +97,7 @@ class Children:
                 return _how(text), ""
             if guard.BUSY not in text:
                 return FAILED, _reason(text, node.stage, status)
+            self._tell(node.stage, f"waits: the stage {' '.join(text[text.rindex(guard.BUSY) :].split())[:200]}")
             guard.await_holders(text, self._stopped)
 
     def _commands(self, node: Node, parent: str | None) -> int:

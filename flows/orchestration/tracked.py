@@ -149,7 +149,9 @@ class FlowRun:
         if outcome := run.outcomes.get(stage):
             return TYPES[outcome.state], outcome.state, _words(outcome)
         if stage in run.running:
-            attempt = run.children.attempts.get(stage, 1)
+            attempt, said = run.children.attempts.get(stage, 1), run.children.progress(stage)
+            if not said.get("total") and said.get("note", "").startswith("waits"):
+                return "RUNNING", "Waiting", said["note"]
             return ("RUNNING", "Retrying", f"attempt {attempt}") if attempt > 1 else ("RUNNING", "Running", "")
         if stage in run.todo:
             return "PENDING", "Pending", ""
@@ -162,9 +164,9 @@ class FlowRun:
         self._asked = time.monotonic()
         try:
             wanted = {"state": {"type": {"any_": ["CANCELLING", "CANCELLED"]}}}
-            if not self._triggered:  # else Prefect's runner sends SIGTERM
-                if ask(self._url, "flow_runs/count", {"flow_runs": wanted | {"id": {"any_": [self.id]}}}):
-                    return None
+            mine = {"flow_runs": wanted | {"id": {"any_": [self.id]}}}
+            if not self._triggered and ask(self._url, "flow_runs/count", mine):  # else Prefect's runner sends SIGTERM
+                return None
             return [run["name"] for run in self._nested(["CANCELLING"])]
         except Away as exc:
             self._away(exc)

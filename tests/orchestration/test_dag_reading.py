@@ -74,6 +74,13 @@ def test_selection(read):
         ({"a": _stage(["y"], ["x"]), "b": _stage(["x"], ["y"])}, "the stages form a circle"),
         ({"a": _stage(outs=["x"]), "b": _stage(outs=["x"])}, "x is written by both a and b"),
         ({"a": _stage(wdir="sub")}, "`wdir` is not used in this repository"),
+        (
+            {"a": _stage(meta={"prefect": {"retry": 2}})},
+            r"meta\.prefect\.retry: unknown key; known: gpu, pool, retries",
+        ),
+        ({"a": _stage(meta={"prefect": {"retries": -1}})}, r"retries is -1; expected a number of attempts"),
+        ({"a": _stage(meta={"prefect": {"pool": ""}})}, "pool is ''; expected the name of a Prefect work pool"),
+        ({"a": _stage(meta={"prefect": "gpu"})}, r"meta\.prefect is 'gpu'; expected a mapping"),
     ],
 )
 def test_errors_say_where(read, stages, words):
@@ -90,3 +97,11 @@ def test_short_names():
         "annotations/x.jsonl",
         "models/m",
     ]
+
+
+def test_how_a_stage_is_run(read):
+    dag = read(
+        {"a": _stage(meta={"prefect": {"gpu": True, "pool": "big", "retries": 2, "retry_delay": 0.5}}), "b": _stage()}
+    )
+    assert (dag["a"].gpu, dag["a"].pool, dag["a"].retries, dag["a"].retry_delay) == (1, "big", 2, 0.5)
+    assert (dag["b"].gpu, dag["b"].pool, dag["b"].retries, dag["b"].retry_delay) == (0, None, 0, 0.0)

@@ -1,13 +1,17 @@
 """The pipeline on real dvc processes: side by side, same lock as `dvc repro`, failures, stops, last words."""
 
+import getpass
 import json
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
 
+from flows.orchestration import guard
 from tests.toy.project import Toy, until
 
 
@@ -111,6 +115,17 @@ def test_all_bad_params_are_listed_before_anything_runs(toy):
     assert "Traceback" not in said and not toy.has("work/logs") and not toy.has("data")
 
 
+def test_a_failed_stage_is_tried_again_as_its_meta_says_and_goes_on_from_its_state(done):
+    flow, dag = done.root / "flows/grow.py", done.root / "dvc.yaml"
+    frost = 'len(heights) == 2 and not os.path.exists("frost") and not open("frost", "w").close()'
+    flow.write_text(flow.read_text().replace("len(heights) == plant.fail_at", frost))
+    dag.write_text(dag.read_text().replace("{gpu: true}", "{gpu: true, retries: 2, retry_delay: 0.5}"))
+    said = done.r1("run", "grow@oak")
+    assert "grow@oak: done in" in said and ", at attempt 2" in said and "failed" not in said
+    log = done.read("work/logs/grow@oak.log")
+    assert log.index("the frost came") < log.index("attempt 2 of 3 in 0.5 s") < log.index("from step 2")
+
+
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
@@ -141,13 +156,25 @@ def test_half_a_table_of_locks_stops_nobody(toy):
     assert toy.has("data/01_numbers")
 
 
+HOLDER = "from pathlib import Path; from flows.orchestration import guard; l = guard.hold(Path(), 'numbers'); input()"
+
+
 def test_waits_for_a_stage_that_somebody_else_is_building(toy):
-    toy.set("grow.plants.oak", {"steps": 20, "seconds": 0.3})
-    toy.r1("run", "numbers")
-    other = toy.start(*toy.stage_command("grow", "oak"))
-    until(lambda: toy.has("work/locks/grow@oak.lock"), what="the other one to begin")
-    said = toy.r1("run", "grow@oak")
-    assert "1 Completed in" in said and other.wait(10) == 0
+    other = toy.start(sys.executable, "-c", HOLDER, stdin=subprocess.PIPE)
+    until(lambda: toy.has("work/locks/numbers.lock") and toy.read("work/locks/numbers.lock"), what="the other's lock")
+    run = toy.start(*toy.r1_command("run", "numbers"))
+    log = toy.root / "work/logs/numbers.log"
+    until(lambda: log.exists() and guard.BUSY in log.read_text(), 60, "the stage to find it busy")
+    until(lambda: toy.has("work/runs/.numbers.progress"), what="who watches to be told")
+    note = json.loads(toy.read("work/runs/.numbers.progress"))["note"]
+    other.communicate("\n", timeout=10)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 0 and "1 Completed in" in said
+    # Told who holds it, as a shell is by `dvc repro`: process, user, since when, as which command.
+    who = f"numbers {guard.BUSY} process {other.pid} of {getpass.getuser()}, since "
+    assert note.startswith(f"waits: the stage {guard.BUSY[:7]}") and f"process {other.pid} of" in note
+    assert who in log.read_text() and "guard.hold" in log.read_text() and "Traceback" not in log.read_text()
+    assert log.read_text().count(guard.BUSY) == 1, "it waited for that process instead of asking DVC again and again"
 
 
 def test_recipes_are_put_in_force_and_edits_are_not_lost(toy):

@@ -42,8 +42,8 @@ class Toy:
         }
         return env | own | more
 
-    def start(self, *command: str, **env: str) -> subprocess.Popen:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    def start(self, *command: str, stdin: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen:
+        pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.root, env=self.env(**env), preexec_fn=_hears_interrupts, **pipes)
 
     def call(self, *command: str, ok: bool = True, **env: str) -> str:

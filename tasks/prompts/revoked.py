@@ -40,6 +40,8 @@ def read_tombstones(path: Path) -> dict[str, Tombstone]:
         raise ArtifactError(f"{path} is missing; restore it with git, or make an empty file of that name")
     keys, found = {f.name for f in fields(Tombstone)}, {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             entry = json.loads(line.decode("utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -59,12 +61,11 @@ def read_tombstones(path: Path) -> dict[str, Tombstone]:
 
 
 def write_tombstones(path: Path, tombstones: Iterable[Tombstone]) -> None:
-    """The file as a whole, renamed into place; the same tombstones give the same bytes."""
+    """The file as a whole, renamed into place; the same tombstones give the same bytes, none an empty line."""
+    lines = "".join(json.dumps(asdict(t), ensure_ascii=False) + "\n" for t in tombstones)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(
-        "".join(json.dumps(asdict(t), ensure_ascii=False) + "\n" for t in tombstones), encoding="utf-8", newline="\n"
-    )
+    half.write_text(lines or "\n", encoding="utf-8", newline="\n")  # DVC warns of a file that is empty
     half.replace(path)
 
 

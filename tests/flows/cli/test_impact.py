@@ -102,7 +102,7 @@ def template(tmp_path_factory):
     (root / "tasks/verification/maths.py").write_text("X = 1\n")
     (root / "data/revoked").mkdir(parents=True)
     for stage in ("prompts", "candidates", "preferences"):
-        (root / f"data/revoked/{stage}.jsonl").touch()
+        (root / f"data/revoked/{stage}.jsonl").write_text("\n")
     stages = {
         n: {"cmd": f"python -m flows.{n}", "params": [n], "deps": deps, "outs": outs}
         for n, (deps, outs) in STAGES.items()
@@ -325,7 +325,7 @@ def test_revoke_is_recorded_once_and_can_be_undone(project):
         and found["rebuild"][0] == "candidates"
         and "rl" not in found["rebuild"]
     )
-    assert "no longer revoked" in r1("revoke", "poems", "--undo") and file.read_bytes() == b""
+    assert "no longer revoked" in r1("revoke", "poems", "--undo") and file.read_bytes() == b"\n"
     assert "not revoked; nothing changed" in r1("revoke", "poems", "--undo")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from tasks.curation.contamination import Benchmarks, prompt_decisions
 from tasks.curation.contamination_index import equal_pairs
@@ -130,7 +131,10 @@ def _procedural(books: Books, source: str | None) -> bool:
         from tasks.sampling.imported import ImportedSource as Source
     else:
         from tasks.prompts.sources import Source
-    return Source.model_validate({k: v for k, v in entry.items() if k != "stage"}).is_procedural
+    try:
+        return Source.model_validate({k: v for k, v in entry.items() if k != "stage"}).is_procedural
+    except ValidationError:  # declared by an older version of the code: compared by every rule
+        return False
 
 
 def _responses(batch: pa.RecordBatch, column: str, items: Benchmarks, index, policy: Decontamination):

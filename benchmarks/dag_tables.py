@@ -208,8 +208,9 @@ def sampled(
     return kept, out
 
 
-def generate(folder: Path, candidates: int, characters: int = 600) -> dict:
-    """Everything under `folder`/data; the planted answers, also in planted.json. `candidates` is a multiple of 60."""
+def generate(folder: Path, candidates: int, characters: int = 600, too_long: int = 10_000) -> dict:
+    """Everything under `folder`/data; the planted answers, also in planted.json. `candidates` is a multiple of 60; each
+    `too_long`-th example is left out of the union."""
     data, facts = folder / "data", {"seed": 0, "code": "0" * 16}
     count = candidates // K
     train, final = sums(0, count, "train"), sums(count, 1000, "final")
@@ -238,7 +239,7 @@ def generate(folder: Path, candidates: int, characters: int = 600) -> dict:
     write_rows(data / "09_candidates", "decisions", [], DECISION)
     write_manifest(data / "09_candidates", stage="candidates", params={}, **facts)
     write_manifest(data / "10_verdicts", stage="verdicts", params={}, **facts)
-    examples, general_examples = _sets(data, facts, kept, decided, general)
+    examples, general_examples = _sets(data, facts, kept, decided, general, too_long)
     checkpoint(data, "14_dev3", "dev3")
     model = checkpoint(data, "17_r1", "r1")
     checkpoint(data, "18_distill/qwen", "distill@qwen")
@@ -249,7 +250,7 @@ def generate(folder: Path, candidates: int, characters: int = 600) -> dict:
         lambda place, ids: [Fate(None if place % 2 else "verdict")] * K,
     )  # fmt: skip
     write_manifest(there, stage="evaluate@r1", params={}, **facts)
-    planted = _planted(decided, dropped, examples, general_examples, evaluated, train)
+    planted = _planted(decided, dropped, examples, general_examples, evaluated, train, too_long)
     (folder / "planted.json").write_text(json.dumps(planted, indent=1) + "\n")
     return planted
 
@@ -261,8 +262,10 @@ def _dropped(train: list[dict], i: int) -> dict:
     return decide(row_id("row", source="sums", origin=origin), "prompts", "duplicate", 1.0, 0.0, False, evidence)
 
 
-def _sets(data: Path, facts: dict, kept: list, decided: list, general: list[dict]) -> tuple[list[dict], list[dict]]:
-    """The reasoning and non-reasoning sets and their union, which leaves out each 10,000th as too long."""
+def _sets(
+    data: Path, facts: dict, kept: list, decided: list, general: list[dict], too_long: int
+) -> tuple[list[dict], list[dict]]:  # fmt: skip
+    """The reasoning and non-reasoning sets and their union, which leaves out each `too_long`-th."""
     reasoning, other, union = data / "11_reasoning", data / "12_non_reasoning", data / "13_sft_data"
     examples = [example(p, text, id, "candidates") for p, text, id in sorted(kept, key=lambda k: k[2])]
     write_rows(reasoning, "examples", examples, SFT_EXAMPLE)
@@ -274,7 +277,7 @@ def _sets(data: Path, facts: dict, kept: list, decided: list, general: list[dict
     write_rows(other, "decisions", used, DECISION)
     write_manifest(other, stage="non_reasoning", params={}, **facts)
     everything = [*examples, *drawn]
-    long = [i % 10_000 == 9_999 for i in range(len(everything))]
+    long = [i % too_long == too_long - 1 for i in range(len(everything))]
     write_rows(union, "examples", (e for e, cut in zip(everything, long) if not cut), SFT_EXAMPLE)
     lengths = (
         decide(e["id"], "sft_data", "max_tokens", 300.0 if cut else 100.0, 256.0, not cut, None)
@@ -285,7 +288,9 @@ def _sets(data: Path, facts: dict, kept: list, decided: list, general: list[dict
     return examples, drawn
 
 
-def _planted(decided: list, dropped: list, examples: list, drawn: list, evaluated: list, train: list) -> dict:
+def _planted(
+    decided: list, dropped: list, examples: list, drawn: list, evaluated: list, train: list, too_long: int
+) -> dict:
     """Fate -> {id, and what must be said of it}."""
     first = {}
     for id, prompt_id, fate in decided[len(decided) // 3 :]:
@@ -297,7 +302,11 @@ def _planted(decided: list, dropped: list, examples: list, drawn: list, evaluate
         "general_example": {"id": drawn[-1]["id"], "prompt_id": drawn[-1]["prompt_id"]},
         "prompt": {"id": examples[middle]["prompt_id"]},
         "evaluated": {"id": evaluated[-1][0], "prompt_id": evaluated[-1][1]},
-        **({"too_long": {"id": examples[9_999]["id"], "rule": "max_tokens"}} if len(examples) > 9_999 else {}),
+        **(
+            {"too_long": {"id": examples[too_long - 1]["id"], "rule": "max_tokens"}}
+            if len(examples) >= too_long
+            else {}
+        ),
     }
 
 

@@ -187,49 +187,25 @@ class Bars:
 
 def tell(out: Path, id: str) -> None:
     """Print the story of a row."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from tasks.curation.story import story
+    from tasks.provenance.story import came_of, duplicate, rules
 
     found = story(out, id)
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, 96)
-    console.print(f"{found['id']}, a candidate of prompt {found['prompt_id']}: {_fate(found)}")
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in ("stage", "rule", "value", "threshold", "", "evidence"):
-        table.add_column(name, justify="right" if name in ("value", "threshold") else "left")
-    for d in found["decisions"]:
-        values = [_number(d["value"]), _number(d["threshold"]), "" if d["keep"] else "REJECTS"]
-        table.add_row(*map(_plain, (d["stage"], d["rule"], *values, d["evidence"] or "")))
-    console.print(table)
+    console.print(f"{found['id']}, a candidate of prompt {found['prompt_id']}: {came_of(found)}")
+    console.print(rules(found["decisions"]))
     for title, key in (("Is a duplicate of", "duplicate_of"), ("Makes superfluous", "duplicates")):
         for other in found[key]:
-            console.print(
-                f"{title} {other['id']} ({other['kind']}, {other['scope']}, Jaccard {other['jaccard']:.3f}): "
-                f"{_fate(other)}"
-            )
+            console.print(duplicate(title, other))
     siblings = found["siblings"]
     if siblings:
         console.print(
             f"Other candidates of the prompt: {len(siblings)}, {sum(s['kept'] for s in siblings)} of them kept"
         )
     for other in siblings[:SHOWN]:
-        console.print(f"  {other['id']}: {_fate(other)}")
+        console.print(f"  {other['id']}: {came_of(other)}")
     if len(siblings) > SHOWN:
         console.print(f"  and {len(siblings) - SHOWN} more in {out / 'prompts.parquet'}")
-
-
-def _fate(outcome: dict) -> str:
-    return "kept" if outcome["kept"] else f"rejected by {outcome['rule']} ({outcome['stage']})"
-
-
-def _plain(text: str):
-    from rich.text import Text
-
-    return Text(text)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.6g}"

@@ -252,12 +252,9 @@ def _checkpoints(books: Books, sets: list[dict], prompt: dict | None, kind: str)
     found: dict[str, str] = {}
     for artifact in dict.fromkeys(s["artifact"] for s in sets if s["split"] in (None, "train")):
         for made in filter(books.is_checkpoint, books.readers.get(artifact, ())):
-            other = any(part.get("data") == "generator" for part in books.sections(made))
-            found.setdefault(made, f"SFT on {artifact}" + (", with the source's solution as response" if other else ""))
-            if artifact in books.readers and any(
-                s["kind"] not in ("sft_example",) for s in sets if s["artifact"] == artifact
-            ):
-                found[made] = f"trained on {artifact}"
+            how = "SFT" if any(s["kind"] == "sft_example" for s in sets if s["artifact"] == artifact) else "trained"
+            own = any(part.get("data") == "generator" for part in books.sections(made))
+            found.setdefault(made, f"{how} on {artifact}" + (", with the source's solution as response" if own else ""))
     if kind == "prompt" and prompt and prompt["split"] == "train":
         bank = prompt["tables"][0].rpartition("/")[0]
         for made in filter(books.is_checkpoint, books.readers.get(bank, ())):

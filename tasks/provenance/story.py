@@ -36,7 +36,7 @@ def rules(decisions: Iterable[dict]):
     for name in ("stage", "rule", "value", "threshold", "", "evidence"):
         table.add_column(name, justify="right" if name in ("value", "threshold") else "left", overflow="fold")
     for d in decisions:
-        if d.get("artifact") != place:
+        if d.get("artifact") != place:  # those of `r1 curate` are of one run
             place = d["artifact"]
             table.add_row(_text(f"{place}:", "dim"))
         words = (d["stage"], d["rule"], number(d["value"]), number(d["threshold"]), "" if d["keep"] else "REJECTS")
@@ -104,6 +104,8 @@ def _links(found: dict) -> Iterator[tuple[str, str]]:
             (name.capitalize(), _short(row[name])) for name in ("response", "chosen", "rejected") if row.get(name)
         )
     if note := found["annotation"]:
+        if not prompt:
+            yield "Prompt", f"{note['prompt_id']}, in no table: {_short(note['prompt'])}  [gold {note['gold']}]"
         yield (
             "Annotated",
             f"{note['verdict']} by {note['annotator']}, {note['file']}:{note['line']}: {note['note'] or ''}",

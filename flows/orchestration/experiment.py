@@ -6,19 +6,31 @@ a params.yaml and a dvc.lock of its own and what is in force stays as it is.
 """
 
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_serializer
 
 from flows.orchestration.dag import load_dag, lookup, stage_names
 from flows.orchestration.params import ParamsError, Top, explain, read_yaml, scalars
 from flows.orchestration.recipe import params_model
 
 ANYTHING = object()  # no annotation known
+
+
+class Form(BaseModel):
+    """A part of the form; what was not filled in is not there, so that Prefect shows an empty field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _filled_in(self, handler) -> dict | None:
+        inside = handler(self)  # None where a part of the form is not there at all
+        return inside and {k: v for k, v in inside.items() if v not in (None, {})}
 
 
 def changes_model(root: Path) -> type[BaseModel]:
@@ -33,7 +45,7 @@ def changes_model(root: Path) -> type[BaseModel]:
 
 def overrides(changes: BaseModel) -> dict[str, Any]:
     """Dotted key -> value of every field that was filled in."""
-    return dict(_leaves(changes.model_dump(by_alias=True, exclude_unset=True)))
+    return dict(_leaves(changes.model_dump(by_alias=True)))
 
 
 def further(lines: Iterable[str]) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _form(name: str, values: dict, known: dict[str, tuple]) -> type[BaseModel]:
             kind,
             Field(None, alias=str(key), title=str(key), description=words, json_schema_extra=_nothing_filled_in),
         )
-    return create_model(name, __config__=ConfigDict(extra="forbid", populate_by_name=False), **fields)
+    return create_model(name, __base__=Form, **fields)
 
 
 def _nothing_filled_in(schema: dict) -> None:
@@ -118,7 +130,8 @@ def _leaf(annotation: Any, constraints: tuple, value: Any) -> Any:
     if len(plain) == 1 and _is_plain(plain[0]):
         kind = Annotated[plain[0], *constraints] if constraints else plain[0]
         try:
-            TypeAdapter(kind).validate_python(value)
+            if value is not None:
+                TypeAdapter(kind).validate_python(value)
             return kind
         except ValidationError:
             pass
@@ -155,7 +168,7 @@ def _leaves(values: dict, path: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{path}{key}.")
-        elif value is not None:
+        else:
             yield f"{path}{key}", value
 
 
@@ -173,8 +186,8 @@ def _hydra(value: Any) -> str:
         return "{" + ",".join(f"{_hydra(str(k))}:{_hydra(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_hydra, value)) + "]"
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, str):  # a backslash means itself, but before a quote or at the end
+        return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
     return json.dumps(value)
 
 

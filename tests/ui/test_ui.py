@@ -7,9 +7,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import yaml
 
 from flows.orchestration import serve
+from tests.orchestration.test_experiment import lock_of
 from tests.toy.project import until
 from tests.ui.browser import browser
 
@@ -48,7 +48,7 @@ class Site:
         def runs() -> list[dict]:
             return self.ask("flow_runs/filter", these | {"sort": "EXPECTED_START_TIME_DESC"})
 
-        return until(lambda: len(found := runs()) > before and found[0], 30, f"a run of {deployment}")
+        return until(lambda: len(found := runs()) > before and found[0], 60, f"a run of {deployment}")
 
     def ended(self, run: dict, seconds: float = 180) -> dict:
         def now() -> dict:
@@ -118,7 +118,8 @@ def test_a_run_from_the_form_ends_where_dvc_repro_ends(site, tmp_path):
         page.until(lambda: "Completed" in page.text(), "the state on the page")
         nested = {r["name"]: r for r in site.ask("flow_runs/filter", {}) if r["parent_task_run_id"]}
         assert {n: r["state_type"] for n, r in nested.items()} == {"numbers": "COMPLETED", "grow@oak": "COMPLETED"}
-        page.open(f"/runs/flow-run/{nested['grow@oak']['id']}?tab=Artifacts", "metrics-grow-oak")
+        page.open(f"/runs/flow-run/{nested['grow@oak']['id']}", "done in")  # its log
+        page.find(".p-tab", "Artifacts").click()
         page.find("a", "metrics-grow-oak").click()
         height = json.loads((site.toy.root / "metrics/grow/oak.json").read_text())["height"]
         page.until(lambda: str(height) in page.text(), "the metric in the artifact")
@@ -147,7 +148,7 @@ def test_an_experiment_from_the_form_leaves_params_and_lock_alone(site):
     ended = site.ended(run)
     assert ended["state_type"] == "COMPLETED", ended["state"]
     assert {name: site.toy.read(name) for name in before} == before
-    tried = yaml.safe_load(site.toy.git("show", "tall-oak:dvc.lock"))["stages"]["grow@oak"]
+    tried = lock_of(site.toy, "tall-oak")["grow@oak"]
     assert tried["params"]["params.yaml"]["grow.plants.oak"]["steps"] == 4
     table = next(a for a in site.ask("artifacts/filter", {}) if a["key"] == "experiment-metrics")
     heights = {r["metric"]: (r["before"], r["after"]) for r in json.loads(table["data"])}["metrics/grow/oak: height"]

@@ -5,10 +5,12 @@ dvc.lock anew. How each id is made is stated where rows are made: prompts in tas
 tasks/sampling, examples in tasks/curation, pairs and labels in tasks/prompts/preferences.py.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from json.encoder import encode_basestring
 
 import pyarrow.parquet as pq
 
@@ -60,36 +62,63 @@ def _wrong(table: Table) -> Iterator[str]:
                 yield str(id)
 
 
+def _same(id: str, kind: str, blob: str, **content) -> bool:
+    """Whether an id is that of the content; `blob` is its canonical JSON, put together faster than json does it.
+
+    Where the blob's hash is not the id, the content's is asked, as rows are made: a difference between the two could
+    only cost time.
+    """
+    quick = f"{kind}_{hashlib.blake2b(blob.encode(), digest_size=16).hexdigest()}"
+    return id == quick or id == row_id(kind, **content)
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring(value)
+
+
 @lru_cache(maxsize=4096)  # one for each stage and source, or each imported output
-def _settings(text: str) -> dict:
-    return json.loads(text)
+def _settings(text: str) -> tuple[dict, str]:
+    """(settings, their canonical JSON)."""
+    said = json.loads(text)
+    return said, json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _prompt() -> Callable[..., bool]:
-    return lambda id, source, domain, text, gold: id == row_id("prompt", source=source, domain=domain, text=text, gold=gold)  # fmt: skip
+    def same(id, source, domain, text, gold) -> bool:
+        blob = f'["prompt",{{"domain":{_text(domain)},"gold":{_text(gold)},"source":{_text(source)},"text":{_text(text)}}}]'
+        return _same(id, "prompt", blob, source=source, domain=domain, text=text, gold=gold)
+
+    return same
 
 
 def _completion() -> Callable[..., bool]:
     def same(id, prompt, model, engine, settings, index, text) -> bool:
-        said = _settings(settings)
+        said, canonical = _settings(settings)
         what = {"prompt": prompt, "model": model, "engine": engine, "settings": said}
         if engine == "imported":  # one output of a file's row: its place is in the settings
             return id == row_id("completion", **what, text=text)
         begin = said.get("begin", "")  # how it was made to begin, which the model did not sample
-        return text.startswith(begin) and id == row_id("completion", **what, index=index, text=text[len(begin) :])
+        drawn = text[len(begin) :]
+        blob = (
+            f'["completion",{{"engine":{_text(engine)},"index":{index},"model":{_text(model)},"prompt":{_text(prompt)},'
+            f'"settings":{canonical},"text":{_text(drawn)}}}]'
+        )
+        return text.startswith(begin) and _same(id, "completion", blob, **what, index=index, text=drawn)
 
     return same
 
 
 def _example() -> Callable[..., bool]:
     """A small source is used several times over: a copy's id says of which row, and which copy it is."""
-    seen: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
 
     def same(id, prompt, completion, response) -> bool:
+        blob = f'["example",{{"completion":{_text(completion)},"prompt":{_text(prompt)},"response":{_text(response)}}}]'
+        if _same(id, "example", blob, prompt=prompt, completion=completion, response=response):
+            return True
         base = row_id("example", prompt=prompt, completion=completion, response=response)
-        copy = seen[base]
-        seen[base] += 1
-        return id == (row_id("example", of=base, copy=copy) if copy else base)
+        copies[base] += 1
+        return id == row_id("example", of=base, copy=copies[base])
 
     return same
 

@@ -1,4 +1,4 @@
-"""Books in the shape of the DAG's, 240 candidates large, written with the real writers; and ways to tamper with them."""
+"""Books in the shape of the DAG's, of any size, written with the real writers; and ways to tamper with them."""
 
 import json
 import shutil
@@ -41,38 +41,53 @@ PARAMS = {
     "candidates": {"samples": 4},
     "non_reasoning": {"sources": ["general"]},
 }  # fmt: skip
-REJECTED = {"verdict": 96, "near_within_prompt": 48, "truncated": 16, "mixed_language": 16, "text_coverage": 16}
+SMALL = 240  # candidates
 
 
-def metrics() -> dict[str, dict]:
-    """What the stages would have measured; the generator's fates, counted by hand: 60 prompts of four candidates."""
+def metrics(candidates: int = SMALL) -> dict[str, dict]:
+    """What the stages would have measured; the generator's fates, counted by its rule (benchmarks/dag_tables.py)."""
+    asked, general, kept = candidates // 4, candidates // 15, candidates // 5
+    repeated, rows = max(1, asked // 100), kept + general
+    long, long_reasoning = rows // 10_000, kept // 10_000
+    third = kept // 3  # of the prompts that are kept: the last candidate is cut off, mixed, or contaminated in turn
+    rejected = {
+        "verdict": candidates - 3 * kept, "near_within_prompt": kept, "truncated": third, "mixed_language": third,
+        "text_coverage": third,
+    }  # fmt: skip
     source = {"validation": 0, "dropped": {}, "sha256": {"data/raw/sums.jsonl": "0" * 64}}
     protocol = {"problems": 1000, "k": 4, "seed": 0, "temperature": 1.0, "top_p": 1.0, "max_tokens": 32768, "split": "final",
                 "template": "bare", "template_hash": "300bbd060e20", "verifier": "bbc1c5eb25388e82", "sources": ["sums"]}  # fmt: skip
     return {
         "prompts": {
-            "rows": 1076, "train": 76, "validation": 0, "final": 1000, "evaluation_problems": 1001,
+            "rows": asked + 1000 + general, "train": asked + general, "validation": 0, "final": 1000, "evaluation_problems": 1001,
             "sources": {
-                "sums": source | {"rows": 1061, "train": 60, "final": 1000, "dropped": {"duplicate": 1}},
-                "general": source | {"rows": 16, "train": 16, "final": 0, "sha256": {"data/raw/general.jsonl": "0" * 64}},
+                "sums": source | {"rows": asked + 1000 + repeated, "train": asked, "final": 1000, "dropped": {"duplicate": repeated}},
+                "general": source | {"rows": general, "train": general, "final": 0, "sha256": {"data/raw/general.jsonl": "0" * 64}},
             },
         },
-        "candidates": {"prompts": 60, "candidates": 240},
-        "verdicts": {"candidates": 240, "without_verdict": 0, "status": {"ok": 144, "wrong": 96}, "judge_candidates": None},
+        "candidates": {"prompts": asked, "candidates": candidates},
+        "verdicts": {"candidates": candidates, "without_verdict": 0, "judge_candidates": None,
+                     "status": {"ok": 3 * kept, "wrong": candidates - 3 * kept}},
         "reasoning": {
-            "candidates": 240, "kept": 48, "rejected": 192,
-            "funnel": [{"rule": r, "rejected": REJECTED.get(r, 0), "failed": REJECTED.get(r, 0)} for _, r, *_ in RULES],
+            "candidates": candidates, "kept": kept, "rejected": candidates - kept,
+            "funnel": [{"rule": r, "rejected": rejected.get(r, 0), "failed": rejected.get(r, 0)} for _, r, *_ in RULES],
         },
-        "non_reasoning": {"rows": 16, "prompts": 16, "prompts_used": 16},
-        "sft_data": {"rows": 64, "reasoning": 48, "left_out": 0, "domains": {"maths": {"rows": 48}, "qa": {"rows": 16}}},
-        "dev3": {"examples": 64, "left_out": 0},
+        "non_reasoning": {"rows": general, "prompts": general, "prompts_used": general},
+        "sft_data": {"rows": rows - long, "reasoning": kept - long_reasoning, "left_out": long,
+                     "domains": {"maths": {"rows": kept - long_reasoning}, "qa": {"rows": rows - long - kept + long_reasoning}}},
+        "dev3": {"examples": rows - long, "left_out": 0},
         "evaluate@r1": {"checkpoint": "data/17_r1", "pass_at_1": 0.5, "protocol": protocol},
     }  # fmt: skip
 
 
 def build(root: Path) -> None:
-    """Everything of the books that lies on disk."""
-    generate(root, 240, 60)
+    """Everything of the small books that lies on disk."""
+    generate(root, SMALL, 60)
+    complete(root, SMALL)
+
+
+def complete(root: Path, candidates: int) -> None:
+    """What the generator leaves out: the index of evaluation items, parameters in the manifests, metrics."""
     final = pq.read_table(root / "data/01_final/final.parquet").to_pylist()
     extra = {"id": "bench:1", "source": "bench", "text": LONG}
     publish([*final, extra], {"sums"}, Decontamination(), root, root / "data/01_prompts/benchmarks")
@@ -80,7 +95,7 @@ def build(root: Path) -> None:
         params = {stage: PARAMS[stage]} if stage in PARAMS else {}
         for out in outs:
             write_manifest(root / out, stage=stage, seed=0, code="0" * 16, params=params)
-    for stage, values in metrics().items():
+    for stage, values in metrics(candidates).items():
         path = root / f"metrics/{stage.replace('@', '/')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))

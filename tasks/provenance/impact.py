@@ -73,24 +73,31 @@ class Followed:
         key = next((c for c in ("id", "row_id", "completion_id") if c in table.columns), "prompt_id")
         columns = {"id": key, "completion": "completion_id", "source": "source"}
         given = ", ".join(f"{_column(table, c)} AS {name}" for name, c in columns.items())
-        self._db.execute(
-            f"""CREATE OR REPLACE TEMP TABLE found AS SELECT {given},
+        found = f"""SELECT {given},
                 coalesce({direct or "false"}, false) AS direct, coalesce({through or "false"}, false) AS through
             FROM read_parquet({_quoted(str(table.file))}) WHERE direct OR through"""
-        )
+        if self._ids or self._marks(table):
+            self._db.execute(f"CREATE OR REPLACE TEMP TABLE rows_found AS {found}")
+            found = "FROM rows_found"
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW found AS {found}")  # decisions are many, and only counted
         counts = self._db.execute("SELECT count(*) FILTER (direct), count(*) FILTER (NOT direct) FROM found").fetchone()
-        self._mark(table)
         ids = [r[0] for r in self._db.execute("SELECT id FROM found").fetchall()] if self._ids else []
-        groups = self._db.execute(
-            "SELECT source, count(*) FROM found WHERE direct GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
-        return Touched(table, *counts, ids, dict(groups) if table.kind == "prompt" else {})
+        groups = {}
+        if table.kind == "prompt":
+            count = "SELECT source, count(*) FROM found WHERE direct GROUP BY ALL ORDER BY ALL"
+            groups = dict(self._db.execute(count).fetchall())
+        self._mark(table)
+        return Touched(table, *counts, ids, groups)
+
+    def _marks(self, table: Table) -> bool:
+        """Whether rows of later tables refer to the rows of this one."""
+        return table.kind in ("prompt", *MARKED) or (table.kind == "verdict" and self.fault.kind == "verifier")
 
     def _mark(self, table: Table) -> None:
         """Remember the ids that rows of later tables refer to."""
         if table.kind == "prompt":
             self._db.execute("INSERT INTO prompts SELECT id FROM found")
-        elif table.kind in MARKED or (table.kind == "verdict" and self.fault.kind == "verifier"):
+        elif self._marks(table):
             column = "completion" if table.kind == "verdict" else "id"
             self._db.execute(f"INSERT INTO rows_direct SELECT {column} FROM found WHERE direct")
             self._db.execute(f"INSERT INTO rows_through SELECT {column} FROM found WHERE NOT direct")

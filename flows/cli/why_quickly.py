@@ -55,7 +55,7 @@ def open_books(root: Path, cache: Path):
         if not books.tables:
             raise ParamsError(f"{root / 'data'} holds no finished table; build some with `r1 run`, or `dvc pull`")
         if missing := books.index.missing():
-            _say(f"indexing the ids of {len({t for t, _ in missing})} tables into {cache}, once")
+            _say(f"indexing the ids of {len({t.file for t, _ in missing})} tables into {cache}, once")
             books.index.build(_progress)
     except ArtifactError as error:
         raise ParamsError(str(error)) from None

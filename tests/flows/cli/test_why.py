@@ -43,7 +43,7 @@ def r1(made, monkeypatch, capsys):
 def test_the_command_in_a_process_of_its_own(made):
     command = [sys.executable, "-m", "flows.cli.main", "why", made[1]["near_within_prompt"]["id"]]
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=made[0], env=env, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=made[0], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     first, second, *rest = done.stdout.splitlines()
     assert first.startswith(made[1]["near_within_prompt"]["id"]) and "rejected by near_within_prompt" in first
@@ -69,7 +69,9 @@ def test_the_start_loads_none_of_the_slow_libraries(made):
     id = made[1]["kept"]["id"]
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     for _ in range(2):  # the first one builds the index
-        done = subprocess.run([sys.executable, "-c", code, id], cwd=made[0], env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, id], cwd=made[0], env=env, capture_output=True, text=True, check=False
+        )
     assert done.stderr == "[]\n" and json.loads(done.stdout)["id"] == id
 
 
@@ -95,9 +97,9 @@ def test_an_unknown_id_ends_in_status_1_with_near_ones(made, r1):
 def test_a_text_is_found_told_or_named(made, r1):
     text = json.loads(r1(made[1]["kept"]["id"], "--json")[1])["row"]["text"]
     status, out, _ = r1("--text", text)
-    assert status == 0 and out.startswith("Found exactly in 3 rows") and "kept: in data/11_reasoning" in out
+    assert status == 0 and out.startswith("Found exactly in 2 rows") and "kept: in data/11_reasoning" in out
     status, out, _ = r1(f"--text={text.upper()}", "--json")
-    assert json.loads(out)["match"] == "normalised" and len(json.loads(out)["chains"]) == 3
+    assert json.loads(out)["match"] == "normalised" and len(json.loads(out)["chains"]) == 2
     status, out, _ = r1("--text", text[:-20])
     assert status == 0 and "No row has this text. The nearest ones" in out
     status, out, err = r1("--text", "zq xj vw")

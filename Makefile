@@ -5,18 +5,21 @@ export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export OMP_WAIT_POLICY = passive
-.PHONY: run setup test ui bench lock
+.PHONY: run setup test ui ui-stop bench lock
 
 run: setup
 	.venv/bin/r1 run
 
 setup: .venv/.installed .venv/.sandbox
 
-test: setup
+test: setup .venv/.browser
 	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-ui: setup  # then, in another shell: PREFECT_API_URL=http://127.0.0.1:4200/api .venv/bin/r1 run
-	PREFECT_HOME=$(CURDIR)/.prefect .venv/bin/prefect server start
+ui: setup  # the Prefect UI of this checkout; returns when it is ready. R1_UI_PORT, R1_UI_DATABASE choose others
+	@.venv/bin/r1 ui
+
+ui-stop:  # ends it and the runs that were triggered from it; finished work stays
+	@.venv/bin/r1 ui --stop
 
 bench: setup
 	@failed=; for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || failed="$$failed $$b"; done; \
@@ -40,6 +43,15 @@ bench: setup
 	  else get="apk add -q bubblewrap"; fi; \
 	  $$as timeout 180 $$get >/dev/null || \
 	  echo "domain code needs bubblewrap, which could not be installed; as root: $$get"; }
+	@touch $@
+
+# Chromium, for the tests that look at pages: from the system's packages, tried once, where this user may; else they are skipped.
+.venv/.browser: | .venv/.installed
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then as=env; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=false; fi; \
+	  get="apt-get install -y -qq --no-install-recommends chromium chromium-driver"; \
+	  command -v apt-get >/dev/null && $$as timeout 90 apt-get update -qq && $$as timeout 300 $$get >/dev/null || \
+	  echo "the browser tests need chromium and chromedriver, which could not be installed; as root: $$get"; }
 	@touch $@
 
 lock: setup  # rewrites the pins of requirements.lock from .venv, below its header

@@ -22,6 +22,7 @@ SETTINGS = {
     "retries": (lambda v: _number(v, int) and 0 <= v <= 100, "a number of attempts after the first, 0 to 100"),
     "retry_delay": (lambda v: _number(v, (int, float)) and 0 <= v <= 3600, "seconds, 0 to 3600"),
 }
+_ITEM = re.compile(r"\w[\w.\-]*")  # no separator, no NUL, not `..`
 _REFERENCE = re.compile(r"\$\{\s*([\w\-.\[\]]+)\s*\}")
 
 
@@ -173,6 +174,10 @@ def _expand(name: str, spec: dict, values: dict) -> Iterable[Node]:
     else:
         raise ParamsError(f"dvc.yaml: {where}: {each} is {over!r}; expected a mapping or a list")
     for item, names in pairs:
+        if not _ITEM.fullmatch(item):
+            raise ParamsError(
+                f"params.yaml: {item!r}, an item of stage {name}, becomes part of a path: use letters, digits, `_`, `-`, `.`"
+            )
         yield _node(name, item, spec["do"], values | names, f"stages.{name}.do")
 
 
@@ -188,6 +193,9 @@ def _node(name: str, item: str | None, spec: dict, values: dict, where: str) -> 
     stage = name if item is None else f"{name}@{item}"
     cmd = _text(spec.get("cmd", ""), values, f"{where}.cmd")
     parts = {key: paths(key) for key in ("deps", "params", "outs", "metrics", "plots")}
+    for path in (*parts["outs"], *parts["metrics"], *parts["plots"]):
+        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+            raise ParamsError(f"dvc.yaml: {where}: {stage} would write {path!r}, which is not inside the repository")
     return Node(
         stage=stage, name=name, item=item, cmd=cmd, desc=spec.get("desc", ""), meta=spec.get("meta") or {}, **parts
     )

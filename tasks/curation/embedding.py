@@ -46,10 +46,11 @@ def embeddings(folder: str | Path, texts: Iterable[tuple[np.ndarray, pa.Array]])
 
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json; deduplication.embedding takes the folder of a local encoder")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise ValueError(f"{folder}: its tokenizer does not cut long texts into windows; save it with a tokenizer.json")
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    safe = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, **safe).eval()
     longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 512, 8192)
     windows = [  # (tokens, row, place in the text), so that batches follow from the rows alone
         (ids, int(row), place)

@@ -27,12 +27,17 @@ def on_disk(path: Path) -> Path:
 
 
 def members(archive: Path) -> list[str]:
-    """Names of the files inside, sorted; what macOS adds to archives is left out."""
+    """Names of the files inside, sorted; what macOS adds to archives is left out.
+
+    OSError where a name is absolute or has `..`: as a path below the archive's it would be a file of this machine.
+    """
     found = _open(archive, archive.stat().st_mtime_ns)
     names = (
         found.namelist() if isinstance(found, zipfile.ZipFile) else [m.name for m in found.getmembers() if m.isfile()]
     )
     hidden = lambda name: name.endswith("/") or any(p.startswith(".") or p == "__MACOSX" for p in Path(name).parts)
+    if out := [name for name in names if name.startswith("/") or ".." in Path(name).parts]:
+        raise OSError(f"{archive.name}: its member {out[0]!r} leads out of the archive; do not trust it")
     return sorted(name for name in names if not hidden(name))
 
 

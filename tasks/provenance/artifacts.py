@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+REBUILD = "rebuild it with `r1 run`, or `dvc checkout --force`"
 ROW_GROUP = 8192  # rows; the library's default holds gigabytes of text in the writer
 
 
@@ -60,12 +61,39 @@ def read_manifest(folder: Path) -> dict:
     path = Path(folder) / "manifest.json"
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: {folder} is no finished artifact; rebuild it with `r1 run`")
-    return json.loads(path.read_text())
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(manifest["files"], dict):
+            return manifest
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ArtifactError(f"{path} is damaged: no manifest can be read from it; delete the folder and {REBUILD}")
+
+
+def check_files(folder: Path) -> None:
+    """Compare all files of an artifact, or of a folder inside one, with its manifest; ArtifactError names the first.
+
+    A file that the manifest does not know is an error too. A folder without a manifest, such as a checkpoint of your
+    own, is not checked.
+    """
+    folder = Path(folder)
+    for sealed, inside in ((folder, ""), (folder.parent, f"{folder.name}/")):
+        if not (sealed / "manifest.json").is_file():
+            continue
+        known = {name for name in read_manifest(sealed)["files"] if name.startswith(inside)}
+        found = {p.relative_to(sealed).as_posix() for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
+        if strange := sorted(found - known):
+            raise ArtifactError(f"{sealed / strange[0]} is not in its manifest: somebody put it there; remove it")
+        for name in sorted(known):
+            checked(sealed, name)
+        return
 
 
 def checked(folder: Path, file: str) -> Path:
     """Path of `folder/file` after comparing its sha256 with the manifest."""
     folder = Path(folder)
+    if Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file:
+        raise ArtifactError(f"{file!r} is no name of a file inside {folder}")
     entry = read_manifest(folder)["files"].get(file)
     path = folder / file
     if entry is None or not path.is_file():
@@ -73,7 +101,7 @@ def checked(folder: Path, file: str) -> Path:
     if (found := sha256(path)) != entry["sha256"]:
         raise ArtifactError(
             f"{path} is damaged: sha256 {found[:12]}… but its manifest says {entry['sha256'][:12]}…; "
-            "delete the folder and rebuild it with `r1 run`, or `dvc checkout --force`"
+            f"delete the folder and {REBUILD}"
         )
     return path
 

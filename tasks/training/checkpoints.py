@@ -1,10 +1,12 @@
-"""Checkpoints as folders: config, safetensors, tokenizer. No pickle."""
+"""Checkpoints as folders: config, safetensors, tokenizer. No pickle, and no code of theirs is run."""
 
 from pathlib import Path
 
-from tasks.provenance.artifacts import ArtifactError
+from tasks.provenance.artifacts import ArtifactError, check_files
 from tasks.training.settings import Model
 from tasks.training.tokenizer import load_tokenizer
+
+PARTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # no code, and no weights that are pickles
 
 
 def load(folder: Path, bf16: bool = False):
@@ -18,7 +20,9 @@ def load(folder: Path, bf16: bool = False):
             raise ArtifactError(f"{folder} has no {need}: it is no checkpoint")
     if not list(folder.glob("*.safetensors")):
         raise ArtifactError(f"{folder} has no weights (*.safetensors); download them, or convert them from *.bin")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
+    check_files(folder)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     return model, load_tokenizer(folder)
 
 
@@ -40,11 +44,13 @@ def fetch(model: Model, folder: Path) -> None:
     else:
         from huggingface_hub import snapshot_download
 
-        patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-        source = Path(snapshot_download(model.hub, revision=model.revision, allow_patterns=patterns))
+        source = Path(snapshot_download(model.hub, revision=model.revision, allow_patterns=list(PARTS)))
     if not list(source.glob("*.safetensors")):
         raise ArtifactError(f"base model {source} has no weights (*.safetensors): nothing can be trained from it")
-    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and any(path.match(part) for part in PARTS) and path.name != "manifest.json":
+            shutil.copy2(path, folder / path.name)
 
 
 def parameters(folder: Path) -> int:

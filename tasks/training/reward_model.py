@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from tasks.provenance.artifacts import check_files
 from tasks.settings import Settings
 from tasks.training.trainer import common_arguments, reporter, run
 
 if TYPE_CHECKING:
     from tasks.progress import Progress
+
+SAFE = {"use_safetensors": True, "trust_remote_code": False}  # weights that are no pickle, no code of the checkpoint's
 
 
 class RewardModelTraining(Settings):
@@ -36,7 +39,8 @@ def classifier(start: Path):
     from tasks.training.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(start)
-    model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
+    check_files(start)
+    model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32, **SAFE)
     torch.nn.init.zeros_(model.score.weight)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
@@ -120,7 +124,8 @@ class Scorer:
         from tasks.training.tokenizer import load_tokenizer
 
         self.tokenizer = load_tokenizer(folder)
-        self.model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        check_files(folder)
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, **SAFE).eval()
 
     def __call__(self, texts: list[str], batch: int = 64) -> list[float]:
         import torch

@@ -53,4 +53,4 @@ def load_tokenizer(folder: Path):
 
     settings = json.loads((Path(folder) / "tokenizer_config.json").read_text())
     own = settings.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
-    return (PreTrainedTokenizerFast if own else AutoTokenizer).from_pretrained(folder)
+    return (PreTrainedTokenizerFast if own else AutoTokenizer).from_pretrained(folder, trust_remote_code=False)

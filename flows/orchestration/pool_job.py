@@ -7,7 +7,6 @@ with the job. Imported in that process alone: Prefect is imported at the top.
 import getpass
 import json
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -20,7 +19,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
-from flows.orchestration import guard, tracking
+from flows.orchestration import guard, remote
 from flows.orchestration.child import GOOD, Children
 from flows.orchestration.dag import Node, load_dag
 from flows.orchestration.params import ParamsError, read_yaml
@@ -31,7 +30,7 @@ BEAT = 2.0  # seconds between signs of life
 OURS = ("didn't change, skipping", "is cached - skipping run", guard.BUSY)  # would mean something else in their log
 
 
-@flow(name=FLOW, validate_parameters=False, persist_result=False)
+@flow(name=FLOW, validate_parameters=False, persist_result=False, log_prints=True)
 def build(job: dict) -> State:
     """Build the job's stage at the pipeline's commit; the flow that Prefect's process worker starts.
 
@@ -46,19 +45,17 @@ def build(job: dict) -> State:
         with report, checkout(Path(os.environ[WORKER]), job) as root:
             say(f"{job.stage} for {job.asked_by}: commit {job.commit[:8]} in {root}")
             node = load_dag(root)[job.stage]
-            _transfer(root, say, "pull", *job.inputs)
-            message = _build(root, node, job, report)
-            if message:
-                return Failed(message=message)
-            report.kept["entry"] = _transfer(root, say, "send", job.stage)
+            remote.pull(root, job.inputs)
+            _build(root, node, job, report)
+            report.kept["entry"] = remote.send(root, job.stage)
             report.kept["book"] = _book(root, job.stage)
         return Completed(message=f"{job.stage} is on the DVC remote")
-    except (PoolError, ParamsError) as exc:
+    except (PoolError, ParamsError, remote.RemoteError) as exc:
         return Failed(message=str(exc))
 
 
-def _build(root: Path, node: Node, job: Job, report: "_Report") -> str | None:
-    """`dvc repro` of the stage; None, or why it failed."""
+def _build(root: Path, node: Node, job: Job, report: "_Report") -> None:
+    """`dvc repro` of the stage; PoolError where it failed, with what it said."""
     threads = read_yaml(root / "params.yaml").get("threads", 1)
     children = Children(root, threads, [job.stage] if job.forced else [])
     report.follow(children.log(job.stage), lambda: children.progress(job.stage))
@@ -67,25 +64,8 @@ def _build(root: Path, node: Node, job: Job, report: "_Report") -> str | None:
     finally:
         children.stop()
     report.tell()
-    return None if outcome.state in GOOD else outcome.message or outcome.state
-
-
-def _transfer(root: Path, say: Any, action: str, *args: str) -> str:
-    """`remote` in a process of its own, at the job's commit; what it answers."""
-    if action == "pull" and not args:
-        return ""
-    command = [sys.executable, "-m", "flows.orchestration.remote", action, *args]
-    env = {k: v for k, v in os.environ.items() if k not in tracking.PRIVATE and not k.startswith("DVC_ROOT")}
-    env[guard.STARTER] = str(os.getpid())
-    done = subprocess.run(
-        command, cwd=root, env=env, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
-    if done.returncode:
-        raise PoolError("\n".join(lines[-6:]) or f"dvc {action} ended with status {done.returncode}")
-    for line in lines:
-        say(line)
-    return lines[-1].removeprefix(f"{action}: ") if lines else ""
+    if outcome.state not in GOOD:
+        raise PoolError(outcome.message or outcome.state)
 
 
 def _book(root: Path, stage: str) -> dict | None:
@@ -96,7 +76,7 @@ def _book(root: Path, stage: str) -> dict | None:
 
 
 class _Report:
-    """The one artifact of a job: `beat` grows while it lives, `progress`, at the end `entry` and `book`; and its log."""
+    """A job's log, and its one artifact: `beat` grows while it lives, `progress`, at the end `entry` and `book`."""
 
     def __init__(self, job: Job, say: Any):
         self.kept: dict[str, Any] = {"beat": 0, "host": os.uname().nodename, "user": getpass.getuser()}

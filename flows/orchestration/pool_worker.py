@@ -19,7 +19,7 @@ def serve(root: Path, pool: str, jobs: int) -> None:
     """
     _check(root)
     tracking.prepare()
-    name = f"{os.uname().nodename}:{root}"
+    name = f"{os.uname().nodename}:{str(root).strip(os.sep).replace(os.sep, '-')}"
     _register(pool)
     env = {k: v for k, v in os.environ.items() if k not in (*tracking.PRIVATE, tracking.PARENT, guard.STARTER)}
     env |= {WORKER: str(root), "PYTHONPATH": os.pathsep.join([str(root), env.get("PYTHONPATH", "")]).rstrip(os.pathsep)}

@@ -1,8 +1,8 @@
 """A stage that another machine builds: `meta: {prefect: {pool: gpu}}` in dvc.yaml sends it to a Prefect work pool.
 
-The pipeline's side. The stage's inputs go to the DVC remote, a job to the pool; a worker (`r1 worker POOL`, pool_job.py)
-checks out the same commit, builds with `dvc repro` and sends the result to the remote; it is fetched into the run cache
-here, and the `dvc repro` that follows here restores it. dvc.lock is only ever written by DVC.
+The pipeline's side. The stage's inputs go to the DVC remote, a job to the pool; a worker (`r1 worker POOL`) checks out
+the same commit, builds with `dvc repro` and sends the result to the remote; it is fetched into the run cache here, and
+the `dvc repro` that follows here restores it. dvc.lock is only ever written by DVC.
 
 A worker builds what is committed, so uncommitted code is refused; params.yaml, dvc.lock and the other small files under
 git that the stage reads (metrics, annotations) travel with the job as they are in the working tree.
@@ -15,10 +15,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -34,9 +35,16 @@ ALWAYS = ("params.yaml", "dvc.lock")
 NOT_CARRIED = ("dvc.yaml", ".dvc/config")  # with the code: these must be committed
 LARGEST = 400_000  # bytes of carried files, compressed; Prefect's own limit for parameters is 524,288
 POLL = 1.0  # seconds
-LOST = 60.0  # seconds without a sign of life after which a job counts as lost
+LOST = 60.0  # seconds without a sign of life after which a job counts as lost; five times that while it starts
 PATIENCE = 120.0  # seconds to wait for a pool that has no worker, or for a server that went away
+T = TypeVar("T")
 SENDINGS = 3  # how often a job is sent before a lost one counts as failed
+
+
+_AWAY = (
+    "the Prefect server went away ({}). The worker goes on, and what it makes goes to the DVC remote: run it again "
+    "later, and it is fetched from there"
+)
 
 
 class PoolError(Exception):
@@ -140,7 +148,7 @@ class Pool:
         for sending in range(1, SENDINGS + 1):
             self._send(job)
             state, message = self._follow(progress)
-            kept = self._kept()
+            kept = self._ask(self._kept)
             if state == "COMPLETED":
                 return kept.get("entry"), kept.get("book") or {}
             if state == "CANCELLED":
@@ -161,14 +169,33 @@ class Pool:
 
     def _send(self, job: Job) -> None:
         deployment = self._deployment()
-        self.run = self.client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={"job": job.model_dump()},
-            name=f"{job.stage} on {self.name}",
-            tags=[f"dvc:{job.stage}", f"pool:{self.name}", "via:pool"],
+        key = uuid.uuid4().hex  # a request that seemed to fail may have arrived: the second is then the same run
+        self.run = self._ask(
+            lambda: self.client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"job": job.model_dump()},
+                name=f"{job.stage} on {self.name}",
+                tags=[f"dvc:{job.stage}", f"pool:{self.name}", "via:pool"],
+                idempotency_key=key,
+            )
         )
         self._heard = 0
         print(f"sent to work pool {self.name} as flow run {self.run.id}, commit {job.commit[:8]}", flush=True)
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """What the server answers; asked again while it is away or overloaded, for PATIENCE at most."""
+        from prefect.exceptions import ObjectNotFound
+
+        end = time.monotonic() + _seconds("R1_POOL_PATIENCE", PATIENCE)
+        while True:
+            try:
+                return request()
+            except ObjectNotFound:
+                raise
+            except Exception as exc:  # whatever Prefect's client raises
+                if time.monotonic() > end:
+                    raise PoolError(_AWAY.format(type(exc).__name__)) from None
+                time.sleep(POLL)
 
     def _deployment(self) -> Any:
         """What `r1 worker` has registered; waits for the first one."""
@@ -177,7 +204,7 @@ class Pool:
         end = time.monotonic() + _seconds("R1_POOL_PATIENCE", PATIENCE)
         while True:
             try:
-                return self.client.read_deployment_by_name(f"{FLOW}/{self.name}")
+                return self._ask(lambda: self.client.read_deployment_by_name(f"{FLOW}/{self.name}"))
             except ObjectNotFound:
                 self._wait_for_worker(end, "has never had a worker")
 
@@ -192,41 +219,37 @@ class Pool:
 
     def _follow(self, progress: Path | None) -> tuple[str, str]:
         """Pass on what the worker says until its run ends; the type of its last state and what it says."""
-        began = alive = time.monotonic()
-        beat, lost = None, _seconds("R1_POOL_LOST", LOST)
+        patience, lost = _seconds("R1_POOL_PATIENCE", PATIENCE), _seconds("R1_POOL_LOST", LOST)
+        alive, sign = time.monotonic(), ()
         while True:
-            try:
-                run = self.client.read_flow_run(self.run.id)
-                kept = self._kept() if run.state.is_running() else {}
-                self._pass_on_logs()
-            except Exception as exc:  # whatever Prefect's client raises when its server is away
-                if time.monotonic() - alive > _seconds("R1_POOL_PATIENCE", PATIENCE):
-                    raise PoolError(
-                        f"the Prefect server went away ({type(exc).__name__}). The worker goes on, and what it makes "
-                        "goes to the DVC remote: run it again later, it is fetched from there"
-                    ) from None
-                time.sleep(POLL)
-                continue
-            if run.state.is_final():
-                return run.state.type.value, run.state.message or ""
+            time.sleep(POLL)
+            asked = time.monotonic()
+            state, kept, online = self._ask(self._look)
             now = time.monotonic()
-            if not run.state.is_running():
-                alive = now
-                if not self._online():
-                    self._wait_for_worker(began + _seconds("R1_POOL_PATIENCE", PATIENCE), "has no worker that answers")
-            elif beat != (beat := kept.get("beat")):
-                alive = now
-            elif now - alive > lost:
-                return self._declare_lost(lost)
+            if state.is_final():
+                return state.type.value, state.message or ""
+            waits = state.is_scheduled() and online and now  # in the queue of a worker that answers: a sign of life
+            if sign != (sign := (state.type, kept.get("beat"), waits)) or now - asked > lost / 2:
+                alive = now  # silence while the server itself was away says nothing
+            if not online:
+                self._wait_for_worker(alive + patience, "has no worker that answers")
+            elif now - alive > (lost if state.is_running() else 5 * lost):
+                return self._declare_lost(now - alive)
             if progress and kept.get("progress"):
                 write_atomically(progress, json.dumps(kept["progress"]))
-            time.sleep(POLL)
+
+    def _look(self) -> tuple[Any, dict, bool]:
+        """State of the run, what its job says of itself, and whether it has or can get a worker."""
+        state = self.client.read_flow_run(self.run.id).state
+        kept = self._kept()
+        self._pass_on_logs()
+        return state, kept, not state.is_scheduled() or self._online()
 
     def _declare_lost(self, seconds: float) -> tuple[str, str]:
         from prefect.states import Crashed
 
-        message = f"no sign of life for {seconds:g} s"
-        self.client.set_flow_run_state(self.run.id, Crashed(message=message), force=True)
+        message = f"no sign of life for {seconds:.0f} s"
+        self._ask(lambda: self.client.set_flow_run_state(self.run.id, Crashed(message=message), force=True))
         return "CRASHED", message
 
     def _online(self) -> bool:

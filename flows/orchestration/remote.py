@@ -7,19 +7,15 @@ one stage's objects, those included, and the entry last: an entry on the remote 
 there. After `fetch` elsewhere `dvc repro` restores the stage and writes dvc.lock itself.
 
 Every transfer is tried again where it fails. DVC skips what has arrived, so trying again is going on.
-DVC's locks are held by process: run as `python -m flows.orchestration.remote ACTION …`, never in a thread.
+DVC's locks are held by process: one call at a time in a process, never beside a `dvc` of its own threads.
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from flows.orchestration import guard
-from flows.orchestration.params import find_root
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -34,9 +30,9 @@ class RemoteError(Exception):
     """The remote is not set up, or a transfer failed as often as it was tried; the message says what to do."""
 
 
-def again(what: str, attempt: Callable[[], T], delays: tuple[float, ...] = DELAYS) -> T:
-    """`attempt()`, tried anew after each of `delays` seconds while it raises; RemoteError after the last."""
-    for tried, delay in enumerate((*delays, None), 1):
+def again(what: str, attempt: Callable[[], T]) -> T:
+    """`attempt()`, tried anew after each of DELAYS while it raises; RemoteError after the last."""
+    for tried, delay in enumerate((*DELAYS, None), 1):
         try:
             return attempt()
         except RemoteError:
@@ -137,14 +133,14 @@ def _repo(root: Path) -> Iterator["Repo"]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root), _wait_for_lock=True) as repo:
+        with chdir(root), Repo(str(root), _wait_for_lock=True) as repo:  # DVC takes some paths from the folder it is in
             yield repo
     except DvcException as exc:
         raise RemoteError(f"{root}: DVC says: {exc}") from exc
 
 
 def _stage(repo: "Repo", stage: str, save: bool = False) -> "Stage":
-    """The stage as dvc.lock states it, or, with `save`, with the hashes of its inputs as they are in the working tree."""
+    """The stage as dvc.lock states it; with `save`, with the hashes of its inputs as they are in the working tree."""
     with repo.lock:
         found = repo.stage.load_one(path=os.path.join(repo.root_dir, "dvc.yaml"), name=stage)
         if save:
@@ -202,25 +198,3 @@ def _get(fs: Any, there: str, here: str) -> None:
 
     os.makedirs(os.path.dirname(here), exist_ok=True)
     generic.copy(fs, there, localfs, here)
-
-
-ACTIONS: dict[str, Callable] = {"push": push, "pull": pull, "send": send, "fetch": fetch}
-
-
-def main(action: str, *rest: str) -> int:
-    """One of ACTIONS in a process that dies with the one that started it."""
-    guard.die_with_parent()
-    root = find_root()
-    try:
-        if action in ("push", "pull"):
-            ACTIONS[action](root, list(rest))
-        else:
-            print(f"{action}: {ACTIONS[action](root, *rest)}", flush=True)
-    except RemoteError as exc:
-        print(exc, file=sys.stderr, flush=True)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -5,13 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-BUCKET = "r1"
+BUCKET = "r1-store"
 
 
 class S3:
     """Moto's S3 behind a WSGI layer that counts uploads and, when told, answers 503 instead of taking them."""
 
     def __init__(self):
+        import boto3
         from moto.server import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
@@ -30,6 +31,8 @@ class S3:
         self._until = float("inf")
         self._lock = threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=self.url, **keys).create_bucket(Bucket=BUCKET)
 
     def fail_after(self, uploads: int, seconds: float = float("inf")) -> None:
         """Take this many more objects, then none for `seconds` after the first refusal."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flows.orchestration import run_book
 from flows.orchestration.dag import Node, lookup
 from flows.orchestration.lineage import Lineage
@@ -205,8 +207,8 @@ def lineage(root: Path, node: Node, linked: Linked = lambda stages: {}) -> Shown
         used.append(f"| {path} | {by} | {_short(run_book.identity(root / path))} | {_short(md5)} |")
     if used:
         parts.append("\n".join(["| from | made by | sha256 | md5 in dvc.lock |", "|---|---|---|---|", *used]))
-    if values := [f"{name}: {json.dumps(lookup(books.values, name), ensure_ascii=False)}" for name in node.params]:
-        parts.append("```yaml\n" + "\n".join(values) + "\n```")
+    if values := {name: lookup(books.values, name) for name in node.params}:
+        parts.append(f"```yaml\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=90)}```")
     parts.append(
         f"A folder's sha256 is that of its manifest.json, which holds its files'. Code, and all before: `r1 trace {node.stage}`. "
         "For `sha256sum -c`:"

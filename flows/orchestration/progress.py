@@ -111,7 +111,7 @@ def parts(p: dict) -> list[str]:
     words = (
         [f"{p['done'] / p['total']:.0%}", f"{p['done']:,.0f}/{p['total']:,.0f} {p['unit']}"] if p.get("total") else []
     )
-    if rate := p.get("rate"):
+    if (rate := p.get("rate")) and p["unit"]:
         slow = f"{1 / rate:.1f} s" if rate > 1 / 60 else human(1 / rate)
         words.append(f"{rate:,.{rate < 10:d}f} {p['unit']}/s" if rate >= 1 else f"{slow}/{p['unit'].removesuffix('s')}")
     if p.get("tokens_per_s") and p["unit"] != "tokens":

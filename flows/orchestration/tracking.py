@@ -4,6 +4,7 @@ The server is a window, never a dependency: whatever happens to it, finished wor
 `<flow run id>/<task run id>` of the pipeline, under which this stage's run then appears.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -47,10 +48,13 @@ def run(run: "Run", build: Callable[[], dict], parameters: dict | None = None) -
 
     def body(flow_run_id):
         global _unfinished
-        from flows.orchestration.window import Window
+        from prefect.logging import get_run_logger
 
+        from flows.orchestration.window import Lines, Window
+
+        said = contextlib.redirect_stdout(Lines(get_run_logger().info, sys.stdout))
         try:
-            with Window(run, flow_run_id) as window:
+            with Window(run, flow_run_id) as window, said:
                 outcome["metrics"] = build()
         except BaseException as exc:
             outcome["error"] = exc
@@ -89,7 +93,7 @@ def _flow_run(run: "Run", body: Callable[[Any], None], parameters: dict) -> None
     def tracked():
         body(flow_run.id)
 
-    staged = flow(name=run.name, description=run.node.desc, log_prints=True, validate_parameters=False)(tracked)
+    staged = flow(name=run.name, description=run.node.desc, validate_parameters=False)(tracked)
     with get_client(sync_client=True) as client:
         link = _link(client, run.stage, *parent.split("/")) if parent else None
         tags = [f"dvc:{run.stage}", "via:pipeline" if parent else "via:dvc"]

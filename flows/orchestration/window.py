@@ -4,11 +4,12 @@ All of it happens in a thread of its own. Whatever the server does, refuse, hang
 waits longer than `LIMIT` seconds for it.
 """
 
+import io
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flows.orchestration.page import Shown, key, latest_rollouts, learning_curve, page
 from flows.orchestration.progress import human, parts
@@ -110,6 +111,31 @@ class Window:
         name = key(shown.key, self._run.stage)
         made = ArtifactCreate(key=name, type=shown.type, flow_run_id=self._flow_run_id, **content)
         self._ids[shown.key] = client.create_artifact(made).id
+
+
+class Lines(io.TextIOBase):
+    """A standard output whose lines go to a logger, from every thread; all else it leaves to the one it stands for.
+
+    Prefect's own log_prints replaces `print`, which breaks libraries that capture standard output (dill does, for
+    every data set that TRL is given).
+    """
+
+    def __init__(self, say: Callable[[str], None], stream: TextIO):
+        self._say, self._stream, self._rest, self._lock = say, stream, "", threading.Lock()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if line.strip():
+                self._say(line)
+        return len(text)
 
 
 def progress(latest: dict) -> Shown:

@@ -4,12 +4,14 @@ Rows are spread over the table and looked up by id; whole tables are never read 
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 from tasks.provenance.tables import Table
 
 ROWS = 6  # shown of a table
 TEXT = 1500  # characters shown of a text
+WIDTH = 92  # characters of a line
 
 
 def sample_rows(made: Sequence[Table], read: Sequence[Table] = ()) -> tuple[str, str] | None:
@@ -139,9 +141,16 @@ def _block(facts: Sequence[str], **texts: str | None) -> str:
     for name, text in texts.items():
         if text is not None:
             cut = text if len(text) <= TEXT else f"{text[:TEXT]} … and {len(text) - TEXT:,} characters more"
+            cut = "\n".join(piece for line in cut.split("\n") for piece in _folded(line))
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", cut)), default=0))
             parts += [f"*{name}*", "", f"{fence}text", cut, fence, ""]
     return "\n".join([*parts, "---", ""])
+
+
+def _folded(line: str) -> list[str]:
+    """A line broken at spaces into lines that need no scrolling; no character is lost."""
+    keep = {"drop_whitespace": False, "replace_whitespace": False, "expand_tabs": False, "break_on_hyphens": False}
+    return textwrap.wrap(line, WIDTH, **keep) or [""]
 
 
 def _code(text: str | None) -> str:

@@ -77,13 +77,16 @@ class Server:
 
 class Door:
     """A port in front of the server. Shut, it refuses connections and has closed those that were open: what a killed
-    server looks like from outside, while the server of the other tests lives on."""
+    server looks like from outside, while the server of the other tests lives on. Frozen, it takes everything and answers
+    nothing, as a server does that hangs."""
 
     def __init__(self, server: Server):
         self._to = server.port
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._flowing = threading.Event()
+        self._flowing.set()
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api"
         self.env = server.env | {"PREFECT_API_URL": self.url}
         threading.Thread(target=self._let_in, daemon=True).start()
@@ -98,14 +101,18 @@ class Door:
                 for pair in ((inside, outside), (outside, inside)):
                     threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self._flowing.wait()
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 
+    def freeze(self) -> None:
+        self._flowing.clear()
+
     def shut(self) -> None:
+        self._flowing.set()
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()

@@ -59,5 +59,16 @@ def test_a_gpu_takes_one_stage_at_a_time(tmp_path):
     dag = load_dag(ROOT)
     pipeline = Pipeline(tmp_path, dag, list(dag.nodes), set(), 8, Children(tmp_path, 1))
     pipeline.gpus = 1
-    pipeline.todo = {"r1_zero", "evaluate@base", "judge"}
-    assert pipeline._startable() == ["r1_zero", "judge"]
+    pipeline.todo = {"r1_zero", "evaluate@base", "student_base@qwen"}
+    assert pipeline._startable() == ["r1_zero", "student_base@qwen"]
+    pipeline.gpus = 2
+    assert set(pipeline._startable()) == {"r1_zero", "evaluate@base", "student_base@qwen"}
+
+
+def test_every_stage_that_puts_a_model_on_the_accelerator_takes_one():
+    """tasks/sampling/policy.py and tasks/training/trainer.py use CUDA where there is one; nothing else does."""
+    loaders = {"tasks/sampling/policy.py", "tasks/training/trainer.py"}
+    users = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tasks").rglob("*.py") if "torch.cuda" in p.read_text()}
+    assert users <= loaders
+    unguarded = [n.stage for n in load_dag(ROOT).nodes.values() if loaders & set(n.code) and not n.gpu]
+    assert not unguarded, "add `meta: {prefect: {gpu: true}}` in dvc.yaml"

@@ -299,7 +299,7 @@ def _planted(
     return first | {
         "dropped_prompt": {"id": dropped[-1]["row_id"], "rule": "duplicate", "kept_id": train[len(dropped) - 1]["id"]},
         "example": {"id": examples[middle]["id"], "completion_id": examples[middle]["completion_id"]},
-        "general_example": {"id": drawn[-1]["id"], "prompt_id": drawn[-1]["prompt_id"]},
+        "general_example": {"id": drawn[len(drawn) // 2]["id"], "prompt_id": drawn[len(drawn) // 2]["prompt_id"]},
         "prompt": {"id": examples[middle]["prompt_id"]},
         "evaluated": {"id": evaluated[-1][0], "prompt_id": evaluated[-1][1]},
         **(

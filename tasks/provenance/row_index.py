@@ -22,6 +22,7 @@ from pathlib import Path
 from tasks.provenance.tables import Table
 
 BATCH = 65_536  # rows read at a time
+HASHED = 1 << 20  # texts whose keys are made at a time
 _HEX = re.compile(r"[0-9a-f]{16}")
 # DuckDB's md5_number_lower is the last eight bytes of the digest, little-endian.
 _KEY = """SELECT CASE WHEN regexp_full_match(x[-32:-17], '[0-9a-f]{16}') THEN ('0x' || x[-32:-17])::UBIGINT
@@ -150,14 +151,18 @@ def _write(path: Path, table: Table, columns: tuple[str, ...], db) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    first, length, keys = [], [], []
+    first, length, keys, waiting = [], [], [], []
     for start, texts, starts, ends in _read(table, columns):
         first.append(pc.add(starts, start).cast(pa.uint32()))
         length.append(pc.subtract(ends, starts).cast(pa.uint32()))
-        keys.append(_keys(texts, db))
-    write_runs(
-        path, *(pa.chunked_array(c, t) for c, t in ((keys, pa.uint64()), (first, pa.uint32()), (length, pa.uint32())))
-    )
+        waiting.append(texts)
+        if sum(map(len, waiting)) >= HASHED:
+            keys.append(_keys(waiting, db))
+            waiting = []
+    if waiting:
+        keys.append(_keys(waiting, db))
+    columns_of = ((keys, pa.uint64()), (first, pa.uint32()), (length, pa.uint32()))
+    write_runs(path, *(pa.chunked_array(chunks, kind) for chunks, kind in columns_of))
 
 
 def write_runs(path: Path, keys, first=None, length=None) -> None:
@@ -214,9 +219,9 @@ def _made(batch, columns: tuple[str, ...]):
     return pc.binary_join_element_wise(*(batch[c] for c in columns), " ")
 
 
-def _keys(texts, db):
-    """The keys of texts, uint64."""
+def _keys(texts: list, db):
+    """The keys of Arrow arrays of texts, uint64."""
     import pyarrow as pa
 
-    db.register("ids", pa.table({"x": texts}))
+    db.register("ids", pa.table({"x": pa.chunked_array(texts, pa.string()).combine_chunks()}))
     return db.sql(_KEY).to_arrow_table()["key"].combine_chunks()

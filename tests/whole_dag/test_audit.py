@@ -1,0 +1,106 @@
+"""`r1 audit` on the whole DAG, built by DVC: its books hold, and one change of any kind is found in a copy of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from flows.orchestration.books import books_of
+from tasks.provenance.audit import audit
+from tests.provenance.audit.made_books import edit
+from tests.whole_dag.checkout import command
+
+LEFT = (".venv", "work", "__pycache__", ".site")  # what an audit does not look at
+
+
+def commit(folder):
+    who = ("-c", "user.name=t", "-c", "user.email=t@t")
+    for words in (["add", "-A"], [*who, "commit", "-qm", "built"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="module")
+def audited(built, tmp_path_factory):
+    """A copy of the built checkout, its results committed."""
+    folder = tmp_path_factory.mktemp("audited") / "r1flow"
+    shutil.copytree(built[0], folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT))
+    commit(folder)
+    return folder
+
+
+@pytest.fixture()
+def checkout(audited, tmp_path):
+    """A copy of the data to tamper with; artifacts are read-only links of DVC's, so they are unlinked."""
+    folder = tmp_path / "r1flow"
+    shutil.copytree(audited, folder, symlinks=True, ignore=shutil.ignore_patterns("cache", *LEFT))
+    for path in (folder / "data").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+    return folder
+
+
+def violations(folder, *only):
+    """Where and what; the judge's own questions are looked at below."""
+    found = audit(books_of(folder), only)
+    return [(f.where, f.problem) for c in found for f in c.violations if f.where != "judge"]
+
+
+def test_the_books_of_the_whole_dag_hold(audited):
+    assert violations(audited) == []
+
+
+def test_the_command_writes_the_page_and_its_status_says_whether_the_books_hold(audited, tmp_path):
+    page = tmp_path / "audit.html"
+    run = command(audited, sys.executable, "-m", "flows.cli.main", "audit", "--json", "--html", str(page))
+    said = json.loads(run.stdout)
+    assert run.returncode == (0 if said["passed"] else 1), run.stderr
+    failed = {f["where"] for c in said["checks"] for f in c["findings"] if f["level"] == "violation"}
+    assert failed <= {"judge"}
+    assert "13_sft_data/examples" in page.read_text()
+    one = command(audited, sys.executable, "-m", "flows.cli.main", "audit", "--only", "counts", "--html", str(page))
+    assert one.returncode == 0 and "holds" in one.stdout
+    wrong = command(audited, sys.executable, "-m", "flows.cli.main", "audit", "--only", "everything")
+    assert wrong.returncode == 1 and "there is no check 'everything'; checks: checksums" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "table, change, check, says",
+    [
+        ("13_sft_data/examples", lambda r: r[0].update(response="5"), "checksums", "its md5 is"),
+        ("06_cold_start/examples", lambda r: r[0].update(completion_id="completion_lost"), "chains", "names a completion"),
+        ("06_cold_start/examples", lambda r: r[0].update(response="5"), "row ids", "is not the hash of its row"),
+        ("15_preferences/pairs", lambda r: r[0].update(prompt_id="prompt_lost"), "chains", "is in no table and of no preference source"),
+        ("15_preferences/pairs", lambda r: r[1:], "counts", "pairs"),
+        ("06_cold_start/candidates", lambda r: r[1:], "counts", "sampled responses = responses asked for"),
+        ("12_non_reasoning/decisions", lambda r: r[1:], "counts", "training prompts of its sources = prompts decided on"),
+        ("10_verdicts/agreement", lambda r: r[1:], "counts", "judged candidates"),
+        ("20_evaluate/r1/samples", lambda r: r[1:], "protocols", "samples of each problem"),
+        ("01_prompts/train", lambda r: [x.update(licence="CC-BY-ND-4.0") for x in r] and None, "licences", "allows no shared adaptation"),
+    ],
+    ids=lambda v: v.replace("/", ".") if isinstance(v, str) and "/" in v else None,
+)  # fmt: skip
+def test_one_change_is_found(checkout, table, change, check, says):
+    edit(checkout, table, change)
+    assert any(says in problem for _, problem in violations(checkout, check))
+
+
+def test_a_final_problem_among_the_training_prompts_is_found(checkout):
+    import pyarrow.parquet as pq
+
+    text = pq.read_table(checkout / "data/01_final/final.parquet")["text"][0].as_py()
+    edit(checkout, "11_reasoning/examples", lambda rows: rows[0].update(prompt=f"  {text.upper()}"))
+    assert violations(checkout, "contamination") == [
+        ("data/11_reasoning/examples.parquet", "its prompt is an evaluation item (prompt_exact)")
+    ]
+
+
+def test_changed_code_and_parameters_are_found(checkout):
+    with open(checkout / "tasks/rows.py", "a") as file:
+        file.write("# changed\n")
+    values = (checkout / "params.yaml").read_text()
+    (checkout / "params.yaml").write_text(values.replace("held_out_share: 0.2", "held_out_share: 0.3"))
+    assert {w for w, _ in violations(checkout, "git clean")} == {"params.yaml", "tasks/rows.py"}
+    changed = {where for where, _ in violations(checkout, "up to date")}
+    assert "tasks/rows.py has changed" in changed and any("preferences" in where for where in changed)

@@ -224,9 +224,9 @@ class TestProtocols:
         for other, tokens in (("r2", 32768), ("r3", 128)):
             shutil.copytree(checkout / "data/20_evaluate/r1", checkout / f"data/20_evaluate/{other}")
             manifest = checkout / f"data/20_evaluate/{other}/manifest.json"
-            edit_json(manifest, lambda m: m.update(stage=f"evaluate@{other}"))
+            edit_json(manifest, lambda m, other=other: m.update(stage=f"evaluate@{other}"))
             shutil.copy(checkout / "metrics/evaluate/r1.json", checkout / f"metrics/evaluate/{other}.json")
-            edit_json(checkout / f"metrics/evaluate/{other}.json", lambda m: m["protocol"].update(max_tokens=tokens))
+            edit_json(checkout / f"metrics/evaluate/{other}.json", lambda m, tokens=tokens: m["protocol"].update(max_tokens=tokens))
             stage = replace(held.stages["evaluate@r1"], stage=f"evaluate@{other}", item=other,
                             outs={f"data/20_evaluate/{other}": None, f"metrics/evaluate/{other}.json": None})  # fmt: skip
             held = replace(held, stages=held.stages | {stage.stage: stage})

@@ -10,7 +10,7 @@ from tests.toy.project import until
 def the_server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("prefect"))
     try:
-        until(server.up, 120, "the Prefect server")
+        until(server.up, 300, "the Prefect server")  # 13 CPU-s: minutes where many share a core
         yield server
     finally:
         server.kill()

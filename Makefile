@@ -5,7 +5,7 @@ export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export OMP_WAIT_POLICY = passive
-.PHONY: run setup test ui ui-stop bench lock
+.PHONY: run setup test faults ui ui-stop bench lock
 
 run: setup
 	.venv/bin/r1 run
@@ -14,6 +14,10 @@ setup: .venv/.installed .venv/.sandbox
 
 test: setup .venv/.browser
 	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
+	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults
+	.venv/bin/python -m tests.faults.whole_matrix work/faults
 
 ui: setup  # the Prefect UI of this checkout; returns when it is ready. R1_UI_PORT, R1_UI_DATABASE choose others
 	@.venv/bin/r1 ui

@@ -38,8 +38,8 @@ def classifier(start: Path):
 
     from tasks.training.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(start)
     check_files(start)
+    tokenizer = load_tokenizer(start)
     model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32, **SAFE)
     torch.nn.init.zeros_(model.score.weight)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -123,8 +123,8 @@ class Scorer:
 
         from tasks.training.tokenizer import load_tokenizer
 
-        self.tokenizer = load_tokenizer(folder)
         check_files(folder)
+        self.tokenizer = load_tokenizer(folder)
         self.model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, **SAFE).eval()
 
     def __call__(self, texts: list[str], batch: int = 64) -> list[float]:

@@ -51,6 +51,12 @@ def load_tokenizer(folder: Path):
 
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    settings = json.loads((Path(folder) / "tokenizer_config.json").read_text())
+    from tasks.provenance.artifacts import checked
+
+    folder = Path(folder)
+    if (folder / "manifest.json").is_file():
+        for name in ("tokenizer_config.json", "tokenizer.json"):
+            checked(folder, name)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
     own = settings.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
     return (PreTrainedTokenizerFast if own else AutoTokenizer).from_pretrained(folder, trust_remote_code=False)

@@ -6,6 +6,8 @@ import os
 import pytest
 import yaml
 
+from flows.orchestration.mend import _whole
+from tests.faults.all_of_it import all_of_it
 from tests.toy.project import Toy
 
 
@@ -24,7 +26,7 @@ def done(built, tmp_path) -> Toy:
     return built.copy(tmp_path / "toy")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("share", [0.0, pytest.param(0.3, marks=all_of_it), pytest.param(0.9, marks=all_of_it)])
 def test_half_a_lock_is_replaced_and_nothing_runs_again(done, share):
     text, book = done.read("dvc.lock"), done.read("work/runs/grow@oak.json")
     (done.root / "dvc.lock").write_text(text[: int(share * len(text))].rstrip("\n"))
@@ -35,9 +37,21 @@ def test_half_a_lock_is_replaced_and_nothing_runs_again(done, share):
     assert done.read("work/runs/grow@oak.json") == book, "it is recorded again, not run again"
 
 
-def test_a_lock_that_is_whole_stays_as_it_is(done):
-    (done.root / "dvc.lock").write_text(done.read("dvc.lock") + "# by hand\n")
-    assert "half a dvc.lock" not in done.r1("run", "grow@oak") and done.read("dvc.lock").endswith("# by hand\n")
+def test_every_half_of_a_lock_is_told_from_a_whole_one(done):
+    lock, text = done.root / "dvc.lock", done.read("dvc.lock")
+    assert _whole(lock)
+    lock.write_text(text + "# by hand\n")
+    assert _whole(lock)
+    cuts = range(0, len(text) - 1, 7)
+    missed = []
+    for cut in cuts:
+        lock.write_text(text[:cut])
+        missed += [cut] if _whole(lock) else []
+    assert len(cuts) > 100 and all(text[:cut].endswith("\n") for cut in missed), (
+        "shorter by whole entries: DVC reads it"
+    )
+    lock.unlink()
+    assert _whole(lock), "none is none that is damaged"
 
 
 def test_a_process_id_that_is_another_programs_by_now_holds_nothing(done):

@@ -16,10 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tasks.provenance.audit import NAMES, audit  # noqa: E402
-from tasks.provenance.audit.browse import Browser  # noqa: E402
-from tasks.reporting import audit_page  # noqa: E402
-from tests.provenance.audit import made_books  # noqa: E402
+from tasks.provenance.audit import NAMES, audit
+from tasks.provenance.audit.browse import Browser
+from tasks.reporting import audit_page
+from tests.provenance.audit import made_books
 
 PAGES = (  # set, words sought, filters, first row
     ("13_sft_data/examples", "", {}, 0), ("13_sft_data/examples", "", {}, 700_000),

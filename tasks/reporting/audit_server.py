@@ -33,11 +33,9 @@ def server(page: str, browser: Browser, port: int = 0) -> ThreadingHTTPServer:
         def _rows(self, ask: dict[str, str]):
             try:
                 offset, limit = max(0, int(ask.get("offset", 0))), min(MOST, max(1, int(ask.get("limit", 25))))
-                filters = json.loads(ask.get("filters", "{}"))
-                if not isinstance(filters, dict):
-                    raise ValueError("filters is no mapping")
+                filters = dict(json.loads(ask.get("filters", "{}")))
                 self._send(200, browser.page(ask.get("set", ""), ask.get("query", ""), filters, offset, limit))
-            except (NoSuchSet, ValueError) as error:
+            except (NoSuchSet, TypeError, ValueError) as error:
                 self._send(400, {"error": str(error)})
 
         def _send(self, status: int, body: str | dict):

@@ -75,7 +75,7 @@ def _lay_out(db, books: Books) -> None:
     import pyarrow as pa
 
     prompts = [t for t in books.of("prompt") if t.stage.split("@")[0] not in COPIES]
-    path, annotated = books.annotations
+    _, annotated = books.annotations
     reviewed = [(row["prompt_id"], row["prompt"]) for row in annotated.values()]
     made = [
         row_id("annotation", of=a["id"], annotator=a["annotator"], response=_response(a)) for a in annotated.values()

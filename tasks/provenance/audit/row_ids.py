@@ -7,36 +7,61 @@ tasks/sampling, examples in tasks/curation, pairs and labels in tasks/prompts/pr
 
 import hashlib
 import json
+import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from json.encoder import encode_basestring
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from tasks.provenance.audit.books import Books, connect, read
 from tasks.provenance.audit.finding import SHOWN, Collector, Outcome
-from tasks.provenance.tables import Table
+from tasks.provenance.tables import Kind, Table
 from tasks.rows import row_id
 
 BATCH = 8192
+GROUPS = 16  # row groups of one part
+MANY = 300_000  # rows from which on more processes pay their start
+PROCESSES = 2
 REBUILD = "its content was changed after it got its id; rebuild it: `r1 run {}`"
 
 
 def check(books: Books) -> Outcome:
     """Ids of prompts, completions, examples, pairs and labels, each recomputed; and no id twice in a table."""
-    found, rows = Collector(), 0
+    found, tables = Collector(), books.of(*COLUMNS)
+    parts = [part for table in tables for part in _parts(table)]
+    wrong: dict[Path, list[str]] = {}
+    counts: Counter[Path] = Counter()
+    for (file, *_), (ids, count) in zip(parts, _each(parts, sum(t.rows for t in tables)), strict=True):
+        wrong[file] = [*wrong.get(file, []), *ids][:SHOWN]
+        counts[file] += count
     with connect() as db:
-        for table in books.of(*COLUMNS):
-            wrong, count = [], 0
-            for id in _wrong(table):
-                wrong, count = (wrong + [id] if len(wrong) < SHOWN else wrong), count + 1
-            found.extend(
-                books.shown(table.file), "is not the hash of its row", REBUILD.format(table.stage), wrong, count
-            )
+        for table in tables:
+            where, remedy = books.shown(table.file), REBUILD.format(table.stage)
+            found.extend(where, "is not the hash of its row", remedy, wrong.get(table.file, []), counts[table.file])
             _twice(db, books, table, found)
-            rows += table.rows
-    return found.outcome(rows, "ids")
+    return found.outcome(sum(t.rows for t in tables), "ids")
+
+
+Part = tuple[Path, Kind, range]  # file, kind, row groups
+
+
+def _parts(table: Table) -> list[Part]:
+    """Pieces of a table that can be looked at apart; examples are one, because copies are counted in their order."""
+    groups = pq.read_metadata(table.file).num_row_groups
+    step = groups if table.kind == "sft_example" else GROUPS
+    return [(table.file, table.kind, range(i, min(i + step, groups))) for i in range(0, groups, max(step, 1))]
+
+
+def _each(parts: list[Part], rows: int) -> Iterable[tuple[list[str], int]]:
+    """(first wrong ids, how many) of each part; many rows are shared out to processes, because hashing text is Python's."""
+    if rows < MANY:
+        return map(_wrong, parts)
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_wrong, parts))
 
 
 def _twice(db, books: Books, table: Table, found: Collector) -> None:
@@ -44,22 +69,20 @@ def _twice(db, books: Books, table: Table, found: Collector) -> None:
     found.extend(books.shown(table.file), "stands twice", REBUILD.format(table.stage), [i for i, _ in twice[:SHOWN]], len(twice))  # fmt: skip
 
 
-def _wrong(table: Table) -> Iterator[str]:
-    """Ids that are not what their row gives."""
-    expected = EXPECTED[table.kind]()
-    for batch in pq.ParquetFile(table.file).iter_batches(BATCH, columns=["id", *COLUMNS[table.kind]]):
+def _wrong(part: Part) -> tuple[list[str], int]:
+    """Ids that are not what their row gives: the first ones, and how many."""
+    file, kind, groups = part
+    expected, first, count = EXPECTED[kind](), [], 0
+    for batch in pq.ParquetFile(file).iter_batches(BATCH, row_groups=list(groups), columns=["id", *COLUMNS[kind]]):
         columns = [column.to_pylist() for column in batch.columns]
         for id, *row in zip(*columns, strict=True):
             try:
                 same = expected(id, *row)
-            except (
-                AttributeError,
-                TypeError,
-                ValueError,
-            ):  # a null, or settings that are no JSON: no stage writes such
+            except (AttributeError, TypeError, ValueError):  # a null, or settings that are no JSON: no stage writes such
                 same = False
             if not same:
-                yield str(id)
+                first, count = (first + [str(id)])[:SHOWN], count + 1
+    return first, count
 
 
 def _same(id: str, kind: str, blob: str, **content) -> bool:

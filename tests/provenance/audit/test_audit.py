@@ -105,6 +105,15 @@ class TestRowIds:
         edit(checkout, table, lambda rows: rows[3].update({column: '{"changed": 1}'}))
         assert found(checkout, "row ids") == [(f"data/{table}.parquet", "is not the hash of its row")]
 
+    def test_many_rows_are_shared_out_to_processes_with_the_same_findings(self, checkout, monkeypatch):
+        from tasks.provenance.audit import row_ids
+
+        monkeypatch.setattr(row_ids, "MANY", 0)
+        edit(checkout, "01_prompts/train", lambda rows: [r.update(gold="none") for r in rows[:9]] and None)
+        (check,) = audit(books(checkout), ["row ids"])
+        (finding,) = check.violations
+        assert (finding.where, finding.rows, len(finding.evidence)) == ("data/01_prompts/train.parquet", 9, 5)
+
     def test_a_row_that_stands_twice(self, checkout):
         edit(checkout, "13_sft_data/examples", lambda rows: [*rows, rows[0]])
         assert ("data/13_sft_data/examples.parquet", "stands twice") in found(checkout, "row ids")
@@ -175,8 +184,8 @@ class TestContamination:
 
     def test_judgements_that_the_judge_learns_from_on_final_problems(self, checkout):
         from tasks.prompts.judgements import pairs
-        from tasks.rows import derive_seed
         from tasks.provenance.audit.books import Stage
+        from tasks.rows import derive_seed
 
         asked = next(iter(pairs(derive_seed(3, "judge"), 12))).question
         edit(checkout, "01_final/final", lambda rows: rows[0].update(text=asked))

@@ -31,21 +31,21 @@ def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = F
     selected = dag.select(targets, downstream)
     forced = _forced(dag, selected, targets, downstream) if force else set()
     todo = with_downstream(dag, stale(root, selected) | forced, selected)
-    children = Children(root, top.threads, forced)
-    pipeline = Pipeline(root, dag, selected, todo, jobs or _jobs(top.threads), children, top.recipe)
     if todo:
         recipe.validate(root, root / "params.yaml")
-        print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {pipeline.jobs} side by side")
     elif not tracked.within():  # what was triggered from the UI shows its fresh stages there
         print(f"All {len(selected)} stages are up to date.")
         return conclude(root, dag, selected, {})
-    return _run(pipeline)
+    children, jobs = Children(root, top.threads, forced), jobs or _jobs(top.threads)
+    print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {jobs} side by side", flush=True)
+    return _run(Pipeline(root, dag, selected, todo, jobs, children, top.recipe))
 
 
 def _run(pipeline: "Pipeline") -> int:
     """Everything until nothing is left that can run; SIGTERM, Ctrl-C and Cancel leave no process behind."""
     flow_run = tracked.FlowRun(pipeline)
-    ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # in a run from the UI Prefect's own says the same
+    main = threading.current_thread() is threading.main_thread()
+    ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Prefect's own, in a run from the UI, stays
     if ours:
         signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -55,10 +55,10 @@ def _run(pipeline: "Pipeline") -> int:
         print("Stopped. What was finished stays; `r1 run` goes on from there.", flush=True)
         return 130
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         pipeline.cancel()
         flow_run.end()
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _terminated(*_) -> None:
@@ -232,7 +232,9 @@ def conclude(
     root: Path, dag: Dag, selected: list[str], outcomes: dict[str, Outcome], pipeline: Pipeline | None = None
 ) -> int:
     """The last words: what failed and where its log is, else the comparison and the main table. Exit status."""
-    if pipeline:
+    if pipeline and not outcomes:
+        print(f"All {len(selected)} stages are up to date.")
+    elif pipeline:
         counts = {state: sum(o.state == state for o in outcomes.values()) for state in STATES}
         said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         print(f"\n{said} in {human(time.monotonic() - pipeline.started)}", flush=True)

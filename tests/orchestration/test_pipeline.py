@@ -132,7 +132,7 @@ def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.2})
     toy.r1("run", "numbers")
     run = toy.start(*toy.r1_command("run"), SHELL=shell)
-    until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), what="the first step")
+    until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), 120, "the first step")
     assert any("flows.grow oak" in c for c in toy.processes().values())
     run.send_signal(how)
     run.communicate(timeout=30)

@@ -27,7 +27,9 @@ def audit(
         Path | None, typer.Option(help="Where the page goes; report/audit.html by default.", show_default=False)
     ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Rows of each set that the page holds.")] = SAMPLE,
-    serve: Annotated[bool, typer.Option("--serve", help="Show the page with all rows behind it, on 127.0.0.1.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the page with all rows behind it, on 127.0.0.1.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0: any free one.")] = 0,
 ) -> None:
     """Prove the books: checksums, chains to the sources, row ids, counts, contamination, licences, protocols, git.
@@ -91,7 +93,9 @@ def _page(root: Path, books, checks, sample: int, target: Path) -> Path:
     try:
         return audit_page.write(page, target)
     except OSError as error:
-        raise ParamsError(f"{target}: the page cannot be written: {error.strerror}; --html FILE puts it elsewhere") from None
+        raise ParamsError(
+            f"{target}: the page cannot be written: {error.strerror}; --html FILE puts it elsewhere"
+        ) from None
 
 
 def _serve(books, checks, port: int) -> None:
@@ -105,7 +109,9 @@ def _serve(books, checks, port: int) -> None:
     try:
         running = server(page, browser, port)
     except OSError as error:
-        raise ParamsError(f"port {port} of {HOST} cannot be used: {error.strerror}; give another --port, or 0") from None
+        raise ParamsError(
+            f"port {port} of {HOST} cannot be used: {error.strerror}; give another --port, or 0"
+        ) from None
     typer.echo(f"All rows: http://{HOST}:{running.server_port}/ (Ctrl-C ends it)", err=True)
     try:
         running.serve_forever()

@@ -21,7 +21,12 @@ def render(checks: Sequence[Mapping], sets: Sequence[Mapping], samples: Mapping,
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"count": lambda n: DASH if n is None else count(n), "size": _size, "share": _share, "code": _code}
+    environment.filters |= {
+        "count": lambda n: DASH if n is None else count(n),
+        "size": _size,
+        "share": _share,
+        "code": _code,
+    }
     facts = {c["check"]: c["facts"] for c in checks}
     data = {"sets": list(sets), "samples": dict(samples), "live": live}
     return environment.get_template("audit.html.j2").render(

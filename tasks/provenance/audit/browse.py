@@ -107,7 +107,9 @@ class Browser:
         """Column, or what stands beside it, -> its values, where they are few."""
         made = {}
         for name, (tables, _, value) in self._beside(table).items():
-            made[name] = sorted(v for (v,) in self.db.sql(f"SELECT DISTINCT {value} FROM {read(tables)}").fetchall() if v)
+            made[name] = sorted(
+                v for (v,) in self.db.sql(f"SELECT DISTINCT {value} FROM {read(tables)}").fetchall() if v
+            )
         for column in SHOWN[table.kind][1]:
             query = f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM read_parquet(?) LIMIT {ANY_VALUE + 1}"
             values = sorted(v for (v,) in self.db.execute(query, [str(table.file)]).fetchall() if v is not None)
@@ -127,7 +129,9 @@ class Browser:
                 values.append(value)
                 continue
             if column not in SHOWN[table.kind][1]:
-                raise NoSuchSet(f"{name} cannot be filtered by {column!r}; by {', '.join([*SHOWN[table.kind][1], *beside])}")
+                raise NoSuchSet(
+                    f"{name} cannot be filtered by {column!r}; by {', '.join([*SHOWN[table.kind][1], *beside])}"
+                )
             where.append(f"CAST({column} AS VARCHAR) = ?")
             values.append(value)
         if query:
@@ -137,10 +141,11 @@ class Browser:
             test = "starts_with({}, ?)" if by_id else "contains(lower({}), lower(?))"
             where.append("(" + " OR ".join(test.format(c) for c in columns) + ")")
             values += [query] * len(columns)
-        sql = f"SELECT file_row_number FROM read_parquet(?, file_row_number=true) WHERE {' AND '.join(where)} ORDER BY 1"
+        sql = (
+            f"SELECT file_row_number FROM read_parquet(?, file_row_number=true) WHERE {' AND '.join(where)} ORDER BY 1"
+        )
         return self.db.execute(sql, values).fetchnumpy()["file_row_number"]
 
 
 def _short(value):
     return value[:TEXT] + f" … {len(value) - TEXT:,} characters more" if isinstance(value, str) and len(value) > TEXT else value  # fmt: skip
-

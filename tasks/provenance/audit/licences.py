@@ -80,7 +80,9 @@ def _joined(name: str, parts: list[str], join, asks: str) -> Licence | None:
 class Together:
     """What becomes of several licences in one set."""
 
-    releases: tuple[str, ...]  # under which the whole may be released, most liberal first; none: they do not go together
+    releases: tuple[
+        str, ...
+    ]  # under which the whole may be released, most liberal first; none: they do not go together
     unknown: tuple[str, ...]
     clashing: tuple[tuple[str, str], ...]  # pairs without a common release licence; (a, a): allows none by itself
 

@@ -78,7 +78,11 @@ def _wrong(part: Part) -> tuple[list[str], int]:
         for id, *row in zip(*columns, strict=True):
             try:
                 same = expected(id, *row)
-            except (AttributeError, TypeError, ValueError):  # a null, or settings that are no JSON: no stage writes such
+            except (
+                AttributeError,
+                TypeError,
+                ValueError,
+            ):  # a null, or settings that are no JSON: no stage writes such
                 same = False
             if not same:
                 first, count = (first + [str(id)])[:SHOWN], count + 1

@@ -147,7 +147,10 @@ class TestCounts:
 
     def test_metrics_that_state_another_number(self, checkout):
         edit_json(checkout / "metrics/reasoning.json", lambda m: m.update(kept=49))
-        assert {says for _, says in found(checkout, "counts")} == {"candidates = kept + rejected", "outcomes that are kept"}
+        assert {says for _, says in found(checkout, "counts")} == {
+            "candidates = kept + rejected",
+            "outcomes that are kept",
+        }
 
     def test_metrics_without_a_count_are_a_finding_not_a_crash(self, checkout):
         edit_json(checkout / "metrics/sft_data.json", lambda m: m.pop("left_out"))
@@ -171,7 +174,11 @@ class TestContamination:
         assert found(checkout, "contamination") == [("data/11_reasoning/examples.parquet", "is on a prompt of the final split")]  # fmt: skip
 
     def test_a_response_that_holds_most_of_an_item(self, checkout):
-        edit(checkout, "13_sft_data/examples", lambda rows: rows[2].update(response=f"<think> I recall: {LONG}. </think> 9"))
+        edit(
+            checkout,
+            "13_sft_data/examples",
+            lambda rows: rows[2].update(response=f"<think> I recall: {LONG}. </think> 9"),
+        )
         assert found(checkout, "contamination") == [("data/13_sft_data/examples.parquet", "its response holds an evaluation item (text_coverage)")]  # fmt: skip
 
     def test_a_prompt_that_shares_the_n_grams_of_an_item(self, checkout):
@@ -235,7 +242,10 @@ class TestProtocols:
             manifest = checkout / f"data/20_evaluate/{other}/manifest.json"
             edit_json(manifest, lambda m, other=other: m.update(stage=f"evaluate@{other}"))
             shutil.copy(checkout / "metrics/evaluate/r1.json", checkout / f"metrics/evaluate/{other}.json")
-            edit_json(checkout / f"metrics/evaluate/{other}.json", lambda m, tokens=tokens: m["protocol"].update(max_tokens=tokens))
+            edit_json(
+                checkout / f"metrics/evaluate/{other}.json",
+                lambda m, tokens=tokens: m["protocol"].update(max_tokens=tokens),
+            )
             stage = replace(held.stages["evaluate@r1"], stage=f"evaluate@{other}", item=other,
                             outs={f"data/20_evaluate/{other}": None, f"metrics/evaluate/{other}.json": None})  # fmt: skip
             held = replace(held, stages=held.stages | {stage.stage: stage})

@@ -53,6 +53,7 @@ def push(root: Path, paths: list[str]) -> None:
     """`dvc push` of these outputs."""
     if paths:
         with _repo(root) as repo:
+            _remote(repo)
             again(f"dvc push {' '.join(paths)}", lambda: repo.push(targets=[str(root / p) for p in paths]))
 
 
@@ -60,6 +61,7 @@ def pull(root: Path, paths: list[str]) -> None:
     """`dvc pull` of these outputs, as dvc.lock states them."""
     if paths:
         with _repo(root) as repo:
+            _remote(repo)
             again(f"dvc pull {' '.join(paths)}", lambda: repo.pull(targets=[str(root / p) for p in paths], force=True))
 
 
@@ -69,16 +71,17 @@ def send(root: Path, stage: str) -> str:
     from dvc.stage.serialize import to_single_stage_lockfile
 
     with _repo(root) as repo:
-        built = _stage(repo, stage)
+        remote, built = _remote(repo), _stage(repo, stage)
         key, value = _key(repo, built), _get_cache_hash(to_single_stage_lockfile(built))
         here = repo.stage_cache._get_cache_path(key, value)
         if not os.path.exists(here):
             raise RemoteError(
                 f"{stage}: DVC's run cache does not hold what dvc.lock states; `dvc repro {stage}` brings them together"
             )
-        objects = _objects(repo, repo.stage_cache._load_cache(key, value))
-        again(f"sending what {stage} made", lambda: _complete(repo.cloud.push(objects)))
-        remote = _remote(repo)
+        made = repo.stage_cache._create_stage(repo.stage_cache._load_cache(key, value))
+        if not made.outs_cached():
+            raise RemoteError(f"{stage}: DVC's cache lacks some of what it made; `dvc repro --force {stage}` makes it")
+        again(f"sending what {stage} made", lambda: _complete(repo.cloud.push(_objects(made))))
         there = remote.fs.join(remote.path, RUNS, key[:2], key, value)
         again(f"sending the run-cache entry of {stage}", lambda: _copy(repo, here, remote.fs, there))
     return value
@@ -115,8 +118,14 @@ def _fetch(repo: "Repo", fs: Any, there: str, stage: str, key: str, name: str) -
     here = repo.stage_cache._get_cache_path(key, name)
     fresh = f"{here}.new"
     again(f"fetching the run-cache entry of {stage}", lambda: _get(fs, there, fresh))
-    objects = _objects(repo, load_yaml(fresh))
-    again(f"fetching what {stage} made", lambda: _complete(repo.cloud.pull(objects)))
+    made = repo.stage_cache._create_stage(load_yaml(fresh))
+
+    def pull_all() -> None:
+        _complete(repo.cloud.pull(_objects(made)))
+        if not made.outs_cached():  # DVC only warns of what the remote lacks
+            raise OSError("the remote lacks some of it")
+
+    again(f"fetching what {stage} made", pull_all)
     os.replace(fresh, here)
     os.utime(here)  # of several, DVC restores the newest
 
@@ -171,15 +180,14 @@ def _remote(repo: "Repo") -> Any:
         ) from None
 
 
-def _objects(repo: "Repo", entry: dict) -> set:
+def _objects(made: "Stage") -> set:
     """Hashes of all that a run-cache entry names; the files of folders come along."""
-    stage = repo.stage_cache._create_stage(entry)
-    return {found for objects in stage.get_used_objs().values() for found in objects}
+    return {found for objects in made.get_used_objs().values() for found in objects}
 
 
 def _complete(result: Any) -> None:
     if result.failed:
-        raise OSError(f"{len(result.failed)} of {len(result.failed) + len(result.transferred)} objects missing")
+        raise OSError(f"{len(result.failed)} of {len(result.failed) + len(result.transferred)} objects not transferred")
 
 
 def _names(fs: Any, folder: str) -> list[str]:

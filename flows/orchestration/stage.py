@@ -179,11 +179,14 @@ def _node(dag: Dag, name: str) -> Node:
 
 
 def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
-    for path in node.deps:
+    """StageError where an input is missing, or part of one: of a folder that several stages fill, DVC pulls nothing."""
+    made = [out for up in dag.upstream[node.stage] for out in dag[up].outs]
+    within = [out for out in made if any(out.startswith(f"{dep}/") for dep in node.deps)]
+    for path in (*within, *node.deps):
         if not (root / path).exists():
             makers = [s for s in dag.upstream[node.stage] if path in dag[s].outs]
             remedy = (
-                f"make it with `r1 run {makers[0]}`"
+                f"make it with `r1 run {makers[0]}`, or fetch it with `dvc pull {makers[0]}`"
                 if makers
                 else "it is no output of any stage: put it there, or correct params.yaml"
             )

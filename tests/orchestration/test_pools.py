@@ -77,7 +77,7 @@ def two_workers(toy, server):
     workers = [Worker(_clone(toy, name), server.env) for name in ("one", "two")]
     try:
         for worker in workers:
-            until(worker.up, 120, "a worker")
+            until(worker.up, 300, "a worker")
         yield toy, workers
     finally:
         for worker in workers:

@@ -5,6 +5,7 @@ waits longer than `LIMIT` seconds for it.
 """
 
 import io
+import json
 import sys
 import threading
 import time
@@ -104,7 +105,8 @@ class Window:
         """Make the artifact, or give the one that is there its new content."""
         from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
-        content = {"data": shown.data, "description": shown.description}
+        data = json.dumps(shown.data) if shown.type == "table" else shown.data  # as Prefect's own tables
+        content = {"data": data, "description": shown.description}
         if shown.key in self._ids:
             client.update_artifact(self._ids[shown.key], ArtifactUpdate(**content))
             return

@@ -17,6 +17,8 @@ from flows.orchestration.dag import Node
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 DVC = (sys.executable, "-m", "flows.orchestration.guard", "--wait-for-lock", "repro", "--single-item")
 
+BUILT_ELSEWHERE = "built by the worker of pool"  # words of pools.send
+
 # How a stage of a run may end; the same words in the terminal and in Prefect's pages.
 COMPLETED, CACHED, FRESH = "Completed", "Cached", "Fresh"  # it ran; restored from DVC's run cache; nothing to do
 FAILED, NOT_READY, CANCELLED = "Failed", "NotReady", "Cancelled"  # NotReady: something that it needs failed
@@ -185,7 +187,9 @@ def _end(processes: list[subprocess.Popen]) -> None:
 
 
 def _how(text: str) -> str:
-    """Which of the good ends DVC's words mean."""
+    """Which of the good ends DVC's words mean; what a work pool has just built, and DVC restores here, has run."""
+    if BUILT_ELSEWHERE in text:
+        return COMPLETED
     if "didn't change, skipping" in text:
         return FRESH
     return CACHED if "is cached - skipping run" in text else COMPLETED

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from flows.orchestration import git, guard, remote, tracking
+from flows.orchestration.child import BUILT_ELSEWHERE
 from flows.orchestration.dag import Dag, Node, load_dag
 from flows.orchestration.params import ParamsError, find_root
 from flows.orchestration.publish import write_atomically
@@ -327,6 +328,7 @@ def send(root: Path, stage: str, forced: bool) -> None:
         raise PoolError(
             "the worker says it is done, but the DVC remote has nothing of this stage: do both use the same?"
         )
+    print(f"{stage}: {BUILT_ELSEWHERE} {node.pool}", flush=True)
     if forced:
         remote.forget(root, stage)
     if book:

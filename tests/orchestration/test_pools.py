@@ -96,7 +96,7 @@ def test_a_worker_may_die_over_its_stage_and_the_other_builds_it(two_workers, se
     until(lambda: not victim.processes(), 15, "the job to die with its worker")
     said, _ = run.communicate(timeout=400)
     log = toy.read("work/logs/grow@oak.log")
-    assert run.returncode == 0, said + log
+    assert run.returncode == 0 and "2 Completed in" in said, said + log
 
     assert "the worker of pool gpu is gone (no sign of life for" in log and log.count("sent to work pool gpu") == 2
     assert log.count("[grow@oak] done in") == 1, "what the stage says on the other machine is read here"

@@ -46,7 +46,7 @@ def page(
 ) -> Iterator[Shown]:
     """All that a finished stage has to show, what people look at first coming first; what cannot be shown is said.
 
-    rollouts: the latest of training (tasks/progress.py); linked: where the pages of some stages are, of those that have one.
+    rollouts: the latest of training (tasks/progress.py); linked: addresses of those stages that have a page.
     """
 
     def made() -> list[Table]:
@@ -124,7 +124,7 @@ def _picture(svg: str, words: str) -> str:
 
 
 def funnel_counts(metrics: Mapping, made: list[Table]) -> tuple[int | None, list[Rule]]:
-    """(rows that entered, rules): from the metrics, else from the decision ledger; None where it lists rejects alone."""
+    """(rows that entered, rules): from the metrics, else from the ledger; None where it lists rejects alone."""
     if isinstance(metrics.get("funnel"), list) and "candidates" in metrics:
         return metrics["candidates"], metrics["funnel"]
     ledger = next((t for t in made if t.kind == "decision" and 0 < t.rows <= LEDGER), None)

@@ -10,6 +10,10 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import yaml
+
+from flows.orchestration.dag import load_dag
+
 PAGE = Path(__file__).resolve().parents[2] / "docs/reliability.md"
 BEGIN, END = "<!-- fault matrix: made by tests/faults/table.py -->", "<!-- /fault matrix -->"
 GROUPS = {
@@ -63,10 +67,13 @@ def summary(cells: list[dict]) -> str:
 
 def main(files: list[str]) -> int:
     cells = [json.loads(line) for file in files for line in Path(file).read_text().splitlines()]
+    smoke = yaml.safe_load((PAGE.parents[1] / "tests/smoke.yaml").read_text())
+    rest = [f"`{s}`" for s in load_dag(PAGE.parents[1], smoke).nodes if s not in {c["stage"] for c in cells}]
+    untried = f"\n\nNot in this table yet: {', '.join(rest)}." if rest else ""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{summary(cells)}\n\n{table(cells)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{summary(cells)}\n\n{table(cells)}{untried}\n{END}{after}", encoding="utf-8")
     return 1 if any(c["wrong"] for c in cells) else 0
 
 

@@ -20,6 +20,7 @@ from tasks.provenance.artifacts import ArtifactError, checked, read_manifest, re
 from tasks.training import checkpoints
 from tasks.training.reward_model import Scorer, classifier
 from tasks.training.settings import Model
+from tests.faults.all_of_it import all_of_it
 from tests.toy.project import Toy
 
 
@@ -70,7 +71,8 @@ def test_a_damaged_table_or_manifest_is_refused_and_named(whole, damage):
         read_rows(folder, "numbers")
 
 
-@pytest.mark.parametrize("damage", [flipped])
+@all_of_it  # tests/faults/test_stage_faults.py has the flipped bit alone
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_artifact_stops_the_stage_that_reads_it_and_the_pipeline_makes_it_again(whole, damage):
     md5s = whole.md5s()
     damage(_writable(whole.root / "data/01_numbers/numbers.parquet"))

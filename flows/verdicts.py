@@ -9,30 +9,23 @@ decides only after it has passed the exam of held-out pairs. The replies of an e
 that no question is paid for twice, in this run or a later one. A judge that fails is no verdict (infra).
 """
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pyarrow as pa
 from pydantic import Field
 
 from flows.orchestration.stage import Run, StageError, stage
-from tasks.evaluation.intervals import wilson
 from tasks.prompts.stored import prompts_of_candidates
-from tasks.prompts.templates import render
-from tasks.provenance.artifacts import checked, read_rows, write_rows
+from tasks.provenance.artifacts import read_rows, write_rows
 from tasks.rewards.format import verifiable
 from tasks.rows import COMPLETION, STATUSES, VERDICT
 from tasks.settings import Settings
-from tasks.verification.endpoint import Endpoint, EndpointSettings
-from tasks.verification.judge import agreement, judge_all, judge_prompt, judged
+from tasks.verification.endpoint import EndpointSettings
+from tasks.verification.judge import agreement
+from tasks.verification.judges import NOBODY, Judge, checkpoint_judge, decides, served_judge
 from tasks.verification.verdict import Verdict
 from tasks.verification.verify import DOMAINS, verify_all
 
-REPLY_TOKENS = 4  # the checkpoint answers with one word
-Items = list[tuple[str, str, Verdict]]  # question, gold, the rules' verdict with the prediction
 AGREEMENT = pa.schema(
     [
         ("completion_id", pa.string()),
@@ -67,30 +60,12 @@ class Params(Settings):
     )
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Whoever judges: its share of right verdicts on the exam, and how it is asked."""
-
-    accuracy: float
-    ask: Callable[[Items], list[Verdict]]
-    exam: dict  # for the metrics, where it sat the exam in this stage
-
-
-NOBODY = Judge(1.0, lambda items: [], {})
-
-
-def chosen(prompt_id: str, share: float) -> bool:
-    """Whether the judge decides this prompt: by content hash, so in every run the same."""
-    digest = hashlib.blake2b(f"judge {prompt_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64 < share
-
-
 def body(p: Params, run: Run) -> dict:
     prompts = prompts_of_candidates(run.input("prompts"), run.input("candidates"))
     everything = read_rows(run.input("candidates"), "candidates", COMPLETION)
     candidates = [c for c in everything if verified(prompts[c["prompt_id"]])]
     asked = [prompts[c["prompt_id"]] for c in candidates]
-    judge = (served if p.endpoint else local)(p, run)
+    judge = whoever_judges(p, run)
     progress = lambda done, total: run.progress(done, total, unit="verdicts")
     rules = verify_all(asked, [c["text"] for c in candidates], progress)
     fit = judge.accuracy >= p.min_judge_accuracy
@@ -128,12 +103,6 @@ def verified(prompt: dict) -> bool:
     return prompt["domain"] in DOMAINS and verifiable(prompt["domain"], prompt["gold"])
 
 
-def decides(share: float, asked: list[dict], rules: list[Verdict]) -> list[int]:
-    """Positions that the judge decides: of its prompts, where there is a gold and the rules found an answer."""
-    found = [i for i, row in enumerate(asked) if rules[i].extracted is not None and row["gold"] is not None]
-    return [i for i in found if chosen(asked[i]["id"], share)] if share else []
-
-
 def stop_at_infra(who: str, verdicts: list[Verdict], share: float) -> None:
     """StageError where more than this share of the verdicts is none."""
     faults = Counter(v.detail for v in verdicts if v.status == "infra")
@@ -145,47 +114,16 @@ def stop_at_infra(who: str, verdicts: list[Verdict], share: float) -> None:
         )
 
 
-def local(p: Params, run: Run) -> Judge:
-    """The checkpoint of the stage `judge`; it sat its exam there."""
+def whoever_judges(p: Params, run: Run) -> Judge:
+    """Nobody, the model behind the endpoint, or the checkpoint of the stage `judge`."""
     if not p.judge_share:
         return NOBODY
-    exam = json.loads(checked(run.input_path(p.judge), "exam.json").read_text())
-
-    def ask(items: Items) -> list[Verdict]:
-        from tasks.sampling.policy import load_policy
-        from tasks.sampling.transformers_engine import sample
-
-        texts = [render(run.template, judge_prompt(text, gold, rule.extracted)) for text, gold, rule in items]
-        questions = list(dict.fromkeys(texts))  # a repeated one is put to it once
-        policy = load_policy(run.input_path(p.judge), run.threads)
-        progress = lambda done, total, unit, **more: run.progress(done, total, "judgements", **more)
-        replies = sample(policy, questions, 1, 0.0, 1.0, REPLY_TOKENS, run.seed, progress)
-        said = {question: reply[0].text for question, reply in zip(questions, replies, strict=True)}
-        return [judged(rule, said[text], policy.sha[:16]) for text, (*_, rule) in zip(texts, items, strict=True)]
-
-    return Judge(exam["accuracy"], ask, {})
-
-
-def served(p: Params, run: Run) -> Judge:
-    """The model behind the endpoint; it sits the exam here, before anything else is done."""
-
-    def ask(items: list[tuple[str, str, str]], unit: str) -> list[Verdict]:
-        progress = lambda done, total: run.progress(done, total, unit=unit)
-        with Endpoint(p.endpoint, run.root / "work" / "endpoint") as engine:
-            return judge_all(items, engine, progress)
-
-    if not p.judge_share:
-        return NOBODY
-    pairs = read_rows(run.input_path(p.judge), "exam")
-    said = ask([(e["question"], e["gold"], e["prediction"]) for e in pairs], "exam pairs")
-    stop_at_infra(f"the judge {p.endpoint.model} at {p.endpoint.url}, in its exam,", said, p.max_infra_share)
-    right = sum(v.ok == e["right"] for v, e in zip(said, pairs, strict=True) if v.status != "infra")
-    exam = {
-        "judge_model": p.endpoint.model, "exam_held_out": len(pairs), "exam_infra": sum(v.status == "infra" for v in said),
-        "exam_accuracy": right / len(pairs), "exam_accuracy_ci95": wilson(right, len(pairs)),
-    }  # fmt: skip
-    decide = lambda items: ask([(text, gold, rule.extracted) for text, gold, rule in items], "judgements")
-    return Judge(right / len(pairs), decide, exam)
+    if p.endpoint is None:
+        return checkpoint_judge(run.input_path(p.judge), run.template, run.threads, run.seed, run.progress)
+    judge = served_judge(p.endpoint, run.input_path(p.judge), run.root / "work" / "endpoint", run.progress)
+    name = f"the judge {p.endpoint.model} at {p.endpoint.url}, in its exam,"
+    stop_at_infra(name, judge.said, p.max_infra_share)
+    return judge
 
 
 def compared(candidate: dict, verdict: Verdict, rule: Verdict) -> dict:

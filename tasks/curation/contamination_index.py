@@ -34,7 +34,7 @@ def build_index(
     frequency = np.add.reduceat(first, starts) if len(starts) else counts
     kept = np.ones(len(distinct), bool) if max_document_frequency is None else frequency <= max_document_frequency
     places = np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64)
-    index = GramIndex(n, tuple(names), distinct[kept], places, items[np.repeat(kept, counts)], normals)
+    index = GramIndex(n, tuple(names), distinct[kept], places, items[np.repeat(kept, counts)])
     return index, int((~kept).sum())
 
 

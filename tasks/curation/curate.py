@@ -16,6 +16,7 @@ from tasks.curation.inputs import SHARD_BYTES, Shard, Source, agreed, checked_so
 from tasks.curation.named import named_columns
 from tasks.curation.place import KIND, Place, writing
 from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy
+from tasks.curation.statements import run_sql
 from tasks.curation.verdicts import Verdicts
 from tasks.curation.workers import Workers
 
@@ -322,11 +323,3 @@ def _database(folder: Path, machine: Machine) -> Iterator:
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def run_sql(con, name: str, **parameters) -> None:
-    """The statements of one SQL file, each with those of the parameters that it uses."""
-    import duckdb
-
-    for statement in duckdb.extract_statements(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")):
-        con.execute(statement, {key: parameters[key] for key in statement.named_parameters})

@@ -314,7 +314,7 @@ def _buckets(files: Sequence[Path], count: int) -> Iterator[pa.Table]:
     """Bucket by bucket the rows of all runs, sorted; the next is read while one is written."""
     from concurrent.futures import ThreadPoolExecutor
 
-    readers = [pa.ipc.open_file(pa.memory_map(str(file))) for file in files]
+    readers = [pa.ipc.open_file(pa.OSFile(str(file))) for file in files]  # mapped, their pages would count as ours
 
     def read(number: int) -> pa.Table:
         table = pa.Table.from_batches([reader.get_batch(number) for reader in readers])

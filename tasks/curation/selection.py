@@ -7,9 +7,9 @@ so that no name and no value ever becomes part of a statement.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tasks.curation.selection_policy import Band, Bin, Cap, Selection
+from tasks.curation.statements import run_sql
 
 DERIVED = ("samples", "pass_rate")  # appended to the numbers by selection.sql; a column of that name goes before
 NUMBERS = ("BOOLEAN", "FLOAT", "DOUBLE", "DECIMAL") + tuple(
@@ -27,14 +27,14 @@ def select(con, selection: Selection, seed: int, progress: Callable[[int, int], 
     """
     named = _Columns(con, selection)
     named.relation().create_view("selection_named", replace=True)
-    _run(con, "selection", seed=seed)
+    run_sql(con, "selection", seed=seed)
     steps = list(_steps(selection, named))
     for done, (files, rule, parameters) in enumerate(steps):
         if progress:
             progress(done, len(steps))
         for name in files:
-            _run(con, name, **parameters)
-        _run(con, "selection_decide", rule=rule)
+            run_sql(con, name, **parameters)
+        run_sql(con, "selection_decide", rule=rule)
         con.execute(f"ALTER TABLE decision RENAME TO decision_{done}")
     tables = [f"decision_{i}" for i in range(len(steps))]
     _gather(con, tables)
@@ -126,14 +126,6 @@ def _cap(cap: Cap, named: _Columns | None) -> tuple[tuple[str, ...], str, dict]:
     parameters |= {"names": list(amounts), "amounts": [float(a) for a in amounts.values()]}
     kind = "shares" if cap.shares else "total" if cap.total and cap.by else "each"
     return ("selection_places", f"selection_{kind}"), cap.rule, parameters
-
-
-def _run(con, name: str, **parameters) -> None:
-    """The statements of one SQL file, each with those of the parameters that it uses."""
-    import duckdb
-
-    for statement in duckdb.extract_statements((Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")):
-        con.execute(statement, {key: parameters[key] for key in statement.named_parameters})
 
 
 def _gather(con, tables: list[str]) -> None:

@@ -1,12 +1,11 @@
 """An index of the n-grams of benchmark items, against which texts are checked for contamination."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.curation.kernel.measures import normal_hash, shingle_sets
+from tasks.curation.kernel.measures import shingle_sets
 
 _FILTER_BITS = 16  # bits of the filter in front of the table, for each n-gram
 
@@ -15,7 +14,7 @@ _FILTER_BITS = 16  # bits of the filter in front of the table, for each n-gram
 class GramIndex:
     """Hashes of distinct n-grams (ASCII alphanumeric runs, single non-ASCII code points) and the items they occur in.
 
-    It holds no text: hashes and names only, so it can be published and used where the items must not be read.
+    It holds no text: hashes and names only.
     """
 
     n: int
@@ -23,7 +22,6 @@ class GramIndex:
     hashes: np.ndarray  # uint64 [grams], ascending
     places: np.ndarray  # int64 [grams + 1]: items of gram g are items[places[g]:places[g + 1]]
     items: np.ndarray  # int32
-    normals: pa.Array  # fixed_size_binary(16): hash of each normalised item, for exact matches of short ones
 
     @property
     def sizes(self) -> np.ndarray:
@@ -43,7 +41,7 @@ class GramIndex:
         kept = counts <= (max_document_frequency or len(texts))
         return cls(
             n, names, grams[kept], np.concatenate([[0], np.cumsum(counts[kept])]),
-            items[order][np.repeat(kept, counts)], normal_hash(texts),
+            items[order][np.repeat(kept, counts)],
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -71,32 +69,3 @@ class GramIndex:
         postings[used, 0], postings[used, 1] = self.places[gram_at[used]], self.places[gram_at[used] + 1]
         items = np.array(self.items, np.int32)  # a copy: to the compiler a read-only array is another type
         return bits, slots, postings, items, self.sizes
-
-    def save(self, folder: Path) -> None:
-        """grams.parquet (hash, items), items.parquet (name, normal); `n` in the schema's metadata."""
-        import pyarrow.parquet as pq
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lists = pa.ListArray.from_arrays(pa.array(self.places, pa.int32()), pa.array(self.items, pa.int32()))
-        grams = pa.table({"hash": pa.array(self.hashes, pa.uint64()), "items": lists})
-        pq.write_table(grams.replace_schema_metadata({"ngram": str(self.n)}), folder / "grams.parquet")
-        pq.write_table(pa.table({"name": list(self.names), "normal": self.normals}), folder / "items.parquet")
-
-    @classmethod
-    def load(cls, folder: Path) -> "GramIndex":
-        """What `save` wrote; ValueError naming the file where it is none."""
-        import pyarrow.parquet as pq
-
-        folder = Path(folder)
-        grams, items = pq.read_table(folder / "grams.parquet"), pq.read_table(folder / "items.parquet")
-        n = (grams.schema.metadata or {}).get(b"ngram")
-        if n is None or grams.column_names != ["hash", "items"] or items.column_names != ["name", "normal"]:
-            raise ValueError(f"{folder / 'grams.parquet'} is no index of n-grams: write it with GramIndex.save")
-        lists = grams["items"].combine_chunks()
-        counts = np.diff(lists.offsets.to_numpy())
-        return cls(
-            int(n), tuple(items["name"].to_pylist()), grams["hash"].to_numpy(),
-            np.concatenate([[0], np.cumsum(counts)]), lists.flatten().to_numpy(),
-            items["normal"].combine_chunks(),
-        )  # fmt: skip

@@ -182,15 +182,15 @@ def test_shingle_sets_are_sorted_and_distinct(size):
         assert (hashes[a + 1 : b] > hashes[a : b - 1]).all()
 
 
-def test_every_input_is_served_by_one_compilation(tmp_path):
+def test_every_input_is_served_by_one_compilation():
     """A second one costs half a minute in each process that has no cache."""
     from tasks.curation.kernel.fused import measure_texts
 
-    GramIndex.build(2, pa.array(TEXTS)).save(tmp_path)
+    grams = GramIndex.build(2, pa.array(TEXTS))
     foreign = pa.StringArray.from_buffers(1, pa.array([0, 3], pa.int32()).buffers()[1], pa.py_buffer(bytearray(b"abc")))
     for texts in (pa.array(TEXTS), pa.array([], pa.string()), pa.array([""]), pa.nulls(2), foreign):
         measure(texts)
-        measure(texts, Spec(), GramIndex.load(tmp_path))
+        measure(texts, Spec(), grams)
         sketch(texts)
     assert len(measure_texts.signatures) == 1
 

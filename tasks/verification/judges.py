@@ -9,14 +9,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.evaluation.intervals import wilson
-from tasks.progress import Progress
 from tasks.prompts.templates import render
 from tasks.provenance.artifacts import checked, read_rows
 from tasks.verification.endpoint import Endpoint, EndpointSettings
 from tasks.verification.judge import judge_all, judge_prompt, judged
 from tasks.verification.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tasks.progress import Progress
 
 REPLY_TOKENS = 4  # the checkpoint answers with one word
 Items = list[tuple[str, str, Verdict]]  # question, gold, the rules' verdict with the prediction
@@ -35,7 +38,7 @@ class Judge:
 NOBODY = Judge(1.0, lambda items: [], {}, [])
 
 
-def checkpoint_judge(folder: Path, template: str, threads: int, seed: int, progress: Progress) -> Judge:
+def checkpoint_judge(folder: Path, template: str, threads: int, seed: int, progress: "Progress") -> Judge:
     """The checkpoint of the stage `judge` in `folder`; it sat its exam there (exam.json)."""
     exam = json.loads(checked(folder, "exam.json").read_text())
 
@@ -54,7 +57,7 @@ def checkpoint_judge(folder: Path, template: str, threads: int, seed: int, progr
     return Judge(exam["accuracy"], ask, {}, [])
 
 
-def served_judge(settings: EndpointSettings, exam: Path, cache: Path, progress: Progress) -> Judge:
+def served_judge(settings: EndpointSettings, exam: Path, cache: Path, progress: "Progress") -> Judge:
     """The model behind an endpoint; it sits the exam, the pairs in the artifact `exam`, here. `cache` keeps replies."""
 
     def ask(items: list[tuple[str, str, str]], unit: str) -> list[Verdict]:

@@ -63,7 +63,7 @@ class Browser:
             part = own[0]
         return part
 
-    def choose(self, field, *options: str) -> None:
+    def choose(self, field, *options: str, close: bool = True) -> None:
         """Tick options of a multi-select."""
         from selenium.webdriver.common.keys import Keys
 
@@ -73,7 +73,8 @@ class Browser:
         button.send_keys(Keys.ARROW_DOWN)
         for option in options:
             self.find(".p-select-option", option).click()
-        self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        if close:
+            self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
 
     def fill(self, field, text: str) -> None:
         entry = field.find_element("css selector", "input, textarea")

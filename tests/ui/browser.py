@@ -72,7 +72,7 @@ class Browser:
         button.click()
         button.send_keys(Keys.ARROW_DOWN)
         for option in options:
-            self.find(".p-select-option", option).click()
+            self.until(lambda o=option: [e for e in self.all(".p-select-option", o) if e.text == o], option)[0].click()
         if close:
             self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flows.orchestration import mend, recipe, reproduced, schedule, slots, tracked
+from flows.orchestration import in_force, mend, recipe, reproduced, schedule, slots, tracked
 from flows.orchestration.child import CANCELLED, COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
 from flows.orchestration.dag import Dag, load_dag
 from flows.orchestration.display import display, ended
@@ -23,7 +23,12 @@ TICK = 0.5  # seconds
 
 
 def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
-    """Bring the targets up to date and say how it went; exit status."""
+    """Bring the targets up to date and say how it went; exit status. Nobody changes what is in force meanwhile."""
+    with in_force.building(root):
+        return _bring(root, targets, jobs, force, downstream)
+
+
+def _bring(root: Path, targets: list[str], jobs: int | None, force: bool, downstream: bool) -> int:
     values = read_yaml(root / "params.yaml")
     top = check(Top, scalars(values), "params.yaml")
     dag = load_dag(root, values)

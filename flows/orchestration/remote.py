@@ -132,8 +132,10 @@ def _fetch(repo: "Repo", fs: Any, there: str, stage: str, key: str, name: str) -
 
 def forget(root: Path, stage: str) -> None:
     """Have DVC take the stage for changed, so that `dvc repro` restores the newest entry of the run cache."""
-    with _repo(root) as repo, repo.lock:
-        _stage(repo, stage).dvcfile._lockfile.remove_stage(_stage(repo, stage))
+    with _repo(root) as repo:
+        found = _stage(repo, stage)
+        with repo.lock:
+            found.dvcfile._lockfile.remove_stage(found)
 
 
 @contextmanager

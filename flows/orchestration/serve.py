@@ -25,7 +25,7 @@ from flows.orchestration.params import ParamsError, find_root
 from flows.orchestration.publish import write_atomically
 
 PORT, DATABASE, OWNED = "R1_UI_PORT", "R1_UI_DATABASE", "R1_UI"
-PATIENCE = 180.0  # seconds for a server's first start, which lays out its database
+PATIENCE = 300.0  # seconds for a server's first start, which lays out its database; 30 on an idle machine
 GRACE = 15.0  # seconds between SIGTERM and SIGKILL: a stage may be writing a checkpoint
 AGAIN, LONG = 2.0, 60.0  # seconds before what ended by itself is started anew, at first and at most
 PR_SET_PDEATHSIG = 1

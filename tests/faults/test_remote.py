@@ -134,6 +134,8 @@ def test_an_object_missing_on_the_remote_is_said_and_nothing_half_restored(built
     assert not runs, "an entry is there only with all that it names"
     remote.send(built.root, "grow@oak")
     assert remote.fetch(clone.root, "grow@oak")
+    remote.forget(clone.root, "grow@oak")  # what --force does, so that DVC restores the newest entry
+    assert "  grow@oak:" not in clone.read("dvc.lock") and "  grow@fir:" in clone.read("dvc.lock")
 
 
 def test_without_a_remote_the_remedy_is_named(built, here):

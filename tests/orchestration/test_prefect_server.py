@@ -3,6 +3,7 @@
 import json
 import time
 
+from flows.orchestration import run_book
 from tests.toy.project import until
 
 
@@ -26,8 +27,16 @@ def test_stages_nest_under_one_flow_run(toy, server):
     numbers = next(t for t in tasks if t["name"] == "numbers")
     assert [w["id"] for w in oak["task_inputs"]["wait_for"]] == [numbers["id"]]
     kept = {a["key"]: a for a in server.ask("artifacts")}
-    assert {"metrics-numbers", "metrics-grow-oak", "r1-stages", "r1-dag"} <= set(kept)
+    assert {"metrics-numbers", "metrics-grow-oak", "curve-grow-oak", "r1-stages", "r1-dag"} <= set(kept)
     assert {"metric": "rows", "value": 20} in json.loads(kept["metrics-numbers"]["data"])
+    of_oak = {key for key, artifact in kept.items() if artifact["flow_run_id"] == stages["grow@oak"]["id"]}
+    assert of_oak == {f"{kind}-grow-oak" for kind in ("progress", "metrics", "curve", "lineage")}, (
+        "on the stage's own page"
+    )
+    lineage = kept["lineage-grow-oak"]["data"]
+    assert f"| [numbers](/artifacts/artifact/{kept['lineage-numbers']['id']}) |" in lineage
+    assert f"{run_book.identity(toy.root / 'data/03_grow/oak')}  data/03_grow/oak/manifest.json" in lineage
+    assert stages["grow@oak"]["parameters"] == {"seed": 3, "threads": 1, "grow.plants.oak": {"steps": 3}}
     # A stage run by hand is a flow run of its own; a fresh pipeline needs none.
     toy.set("grow.plants.fir.fail_at", None)
     toy.dvc("repro", "grow@fir", **server.env)
@@ -36,6 +45,30 @@ def test_stages_nest_under_one_flow_run(toy, server):
     before = len(server.ask("flow_runs"))
     assert "up to date" in toy.r1("run", "grow@fir", **server.env)
     assert len(server.ask("flow_runs")) == before
+
+
+def test_a_running_stage_shows_itself_and_a_server_that_hangs_does_not_hold_it_up(toy, server, door):
+    toy.set("grow.plants.oak", {"steps": 50, "seconds": 0.3})
+    toy.stage("numbers")
+    run = toy.start(*toy.stage_command("grow", "oak"), **door.env)
+    shown = until(lambda: [a for a in server.ask("artifacts") if a["key"] == "progress-grow-oak"], 90, "progress")[0]
+    flow_run = next(r for r in server.ask("flow_runs") if r["id"] == shown["flow_run_id"])
+    assert (flow_run["name"], flow_run["state_type"]) == ("grow@oak", "RUNNING") and run.poll() is None, "while it runs"
+    assert (
+        0 < shown["data"] < 100 and "/50 steps · " in shown["description"] and " left · height " in shown["description"]
+    )
+    said = server.logs(flow_run["id"], "[grow@oak] from step 0")
+    assert run.poll() is None and any("[grow@oak] from step 0" in line for line in said), "logs while it runs"
+    until(lambda: toy_steps(toy) >= 45, 60, "the last steps")
+    door.freeze()
+    frozen = time.monotonic()
+    out, _ = run.communicate(timeout=120)
+    assert run.returncode == 0 and toy.has("data/03_grow/oak/manifest.json"), out
+    assert time.monotonic() - frozen < 60, out
+
+
+def toy_steps(toy) -> int:
+    return max((len(json.loads(p.read_text())) for p in (toy.root / "work/grow@oak").glob("*/state.json")), default=0)
 
 
 def test_a_server_that_dies_takes_no_work_with_it(toy, door):

@@ -1,9 +1,13 @@
-"""The server goes away at the start and at the end of a run: the work is done, the status is right, nothing waits."""
+"""The server goes away at the start or the end of a run, or comes back: the work is done, nothing waits, states are true."""
 
 import time
 
 import pytest
 
+from flows.orchestration import tracked
+from flows.orchestration.child import FAILED, NOT_READY, Children, Outcome
+from flows.orchestration.dag import load_dag
+from flows.orchestration.pipeline import Pipeline
 from tests.toy.project import until
 
 MOMENTS = {
@@ -22,3 +26,31 @@ def test_a_server_that_dies_at_the_start_or_the_end_loses_nothing(toy, server, d
     assert run.returncode == 0 and "1 Completed in" in said and "going on without it" in said
     assert time.monotonic() - shut < 90, "no waiting for a server that is gone"
     assert "All 1 stages are up to date" in toy.r1("run", "numbers", **door.env)
+
+
+def test_a_server_that_comes_back_is_told_what_it_missed(toy, server, door, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", door.url)
+    monkeypatch.setattr(tracked, "PAUSE", 0.0)
+    dag = load_dag(toy.root)
+    run = Pipeline(toy.root, dag, list(dag.nodes), {"grow@oak", "harvest"}, 1, Children(toy.root, 1))
+    shown = tracked.FlowRun(run)
+
+    def states() -> dict[str, str]:
+        return {t["name"]: t["state_name"] for t in server.ask("task_runs")}
+
+    shown.sync()
+    before = {"numbers": "Fresh", "grow@fir": "Fresh", "grow@oak": "Pending", "harvest": "Pending"}
+    assert states() == before
+    door.shut()
+    run.todo.clear()
+    run.outcomes["grow@oak"] = Outcome("grow@oak", FAILED, 1.0, "the frost came")
+    run.outcomes["harvest"] = Outcome("harvest", NOT_READY, 0.0, "needs grow@oak")
+    shown.sync()
+    assert states() == before
+    shown._url = server.url  # it answers again
+    shown.end()
+    assert states() == before | {"grow@oak": "Failed", "harvest": "NotReady"}
+    (flow_run,) = server.ask("flow_runs")
+    assert flow_run["state_name"] == "Failed" and flow_run["state"]["message"] == "failed: grow@oak"
+    table = next(a["data"] for a in server.ask("artifacts") if a["key"] == "r1-stages")
+    assert '"the frost came"' in table

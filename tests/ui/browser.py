@@ -63,7 +63,7 @@ class Browser:
             part = own[0]
         return part
 
-    def choose(self, field, *options: str) -> None:
+    def choose(self, field, *options: str, close: bool = True) -> None:
         """Tick options of a multi-select."""
         from selenium.webdriver.common.keys import Keys
 
@@ -72,8 +72,9 @@ class Browser:
         button.click()
         button.send_keys(Keys.ARROW_DOWN)
         for option in options:
-            self.find(".p-select-option", option).click()
-        self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+            self.until(lambda o=option: [e for e in self.all(".p-select-option", o) if e.text == o], option)[0].click()
+        if close:
+            self.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
 
     def fill(self, field, text: str) -> None:
         entry = field.find_element("css selector", "input, textarea")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tasks.provenance.audit.books import Books
-from tasks.provenance.audit.finding import Check
+from tasks.provenance.audit.finding import Check, Finding, Outcome
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ PLANS = (
     Plan("up to date", "repository.up_to_date", "Every artifact was made from the code, parameters and inputs in force"),
     Plan("git clean", "repository.clean", "What stands in the working tree is what is committed"),
 )  # fmt: skip
+UNREADABLE = "the check `checksums` names what is damaged; `dvc checkout --force` restores it"
 NAMES = tuple(plan.name for plan in PLANS)
 
 
@@ -51,8 +52,20 @@ def audit(books: Books, only: Iterable[str] = (), told: Callable[[str], None] = 
         if wanted and plan.name not in wanted:
             continue
         told(plan.name)
-        module, function = plan.function.split(".")
         began = time.monotonic()
-        outcome = getattr(importlib.import_module(f"tasks.provenance.audit.{module}"), function)(books)
+        outcome = _run(plan, books)
         checks.append(Check(plan.name, plan.proves, outcome, time.monotonic() - began))
     return checks
+
+
+def _run(plan: Plan, books: Books) -> Outcome:
+    """The check's outcome; a table that cannot be read is what it found, and does not keep the other checks from running."""
+    import duckdb
+    import pyarrow as pa
+
+    module, function = plan.function.split(".")
+    try:
+        return getattr(importlib.import_module(f"tasks.provenance.audit.{module}"), function)(books)
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        told = str(error).strip().splitlines()[0]
+        return Outcome(0, "rows", (Finding(plan.name, f"a table cannot be read: {told}", UNREADABLE),))

@@ -49,9 +49,9 @@ class Books:
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
-        """All tables of the stages' outputs, in the order of the graph."""
+        """All tables of the stages' outputs, in the order of the graph; what is missing, `checksums` says."""
         outs = [self.root / path for stage in self.stages.values() for path in stage.outs]
-        return tuple(tables(path for path in outs if path.is_dir()))
+        return tuple(t for t in tables(path for path in outs if path.is_dir()) if t.file.is_file())
 
     def of(self, *kinds: Kind) -> list[Table]:
         return [t for t in self.tables if t.kind in kinds]

@@ -114,7 +114,8 @@ def _questions(books: Books, batch: pa.RecordBatch, column: str, items: Benchmar
     if policy.prompt_ngram is None or not len(items.grams.get(policy.prompt_ngram, ((), ()))[1]):
         return
     sources = batch["source"].to_pylist() if "source" in batch.schema.names else [None] * len(batch)
-    natural = [i for i, name in enumerate(sources) if not _procedural(books, name)]
+    procedural = {name for name in set(sources) if _procedural(books, name)}
+    natural = [i for i, name in enumerate(sources) if name not in procedural]
     decisions = prompt_decisions(texts.take(pa.array(natural, pa.int64())), items, policy.model_copy(update={"prompt_exact": False}))  # fmt: skip
     for at, findings in zip(natural, decisions.to_pylist(), strict=True):
         for finding in findings:

@@ -95,8 +95,11 @@ def _same(id: str, kind: str, blob: str, **content) -> bool:
     Where the blob's hash is not the id, the content's is asked, as rows are made: a difference between the two could
     only cost time.
     """
-    quick = f"{kind}_{hashlib.blake2b(blob.encode(), digest_size=16).hexdigest()}"
-    return id == quick or id == row_id(kind, **content)
+    return id == _quick(kind, blob) or id == row_id(kind, **content)
+
+
+def _quick(kind: str, blob: str) -> str:
+    return f"{kind}_{hashlib.blake2b(blob.encode(), digest_size=16).hexdigest()}"
 
 
 def _text(value: str | None) -> str:
@@ -118,19 +121,32 @@ def _prompt() -> Callable[..., bool]:
     return same
 
 
+@lru_cache(maxsize=4096)
+def _frame(engine: str, model: str, settings: str) -> tuple[dict, str, str, str]:
+    """(settings, and the parts of a completion's blob around its index, prompt and text): the same for a whole stage."""
+    said, canonical = _settings(settings)
+    return (
+        said,
+        f'["completion",{{"engine":{_text(engine)},"index":',
+        f',"model":{_text(model)},"prompt":',
+        f',"settings":{canonical},"text":',
+    )
+
+
 def _completion() -> Callable[..., bool]:
     def same(id, prompt, model, engine, settings, index, text) -> bool:
-        said, canonical = _settings(settings)
+        said, to_index, to_prompt, to_text = _frame(engine, model, settings)
+        begin = said.get("begin", "")  # how it was made to begin, which the model did not sample
+        if not text.startswith(begin):
+            return False
+        drawn = text[len(begin) :]
+        blob = f"{to_index}{index}{to_prompt}{_text(prompt)}{to_text}{_text(drawn)}}}]"
+        if engine != "imported" and id == _quick("completion", blob):
+            return True
         what = {"prompt": prompt, "model": model, "engine": engine, "settings": said}
         if engine == "imported":  # one output of a file's row: its place is in the settings
             return id == row_id("completion", **what, text=text)
-        begin = said.get("begin", "")  # how it was made to begin, which the model did not sample
-        drawn = text[len(begin) :]
-        blob = (
-            f'["completion",{{"engine":{_text(engine)},"index":{index},"model":{_text(model)},"prompt":{_text(prompt)},'
-            f'"settings":{canonical},"text":{_text(drawn)}}}]'
-        )
-        return text.startswith(begin) and _same(id, "completion", blob, **what, index=index, text=drawn)
+        return id == row_id("completion", **what, index=index, text=drawn)
 
     return same
 

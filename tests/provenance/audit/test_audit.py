@@ -24,6 +24,19 @@ def test_every_check_holds_on_books_in_order(template):
     assert looked["counts"] > 50
 
 
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_table_that_cannot_be_read_is_a_finding_of_each_check_that_needs_it(checkout, damage):
+    held = books(checkout)
+    file = checkout / "data/09_candidates/candidates.parquet"
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-100])
+    failed = {c.name for c in audit(held) if not c.passed}
+    assert {"checksums", "chains", "counts"} <= failed
+    assert "data/09_candidates/candidates.parquet" in {where for where, _ in found(held, "checksums")}
+
+
 class TestChecksums:
     def test_a_flipped_byte_is_named_with_both_sums(self, checkout):
         held = books(checkout)

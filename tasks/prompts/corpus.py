@@ -81,7 +81,10 @@ def _facts_document(rng: random.Random) -> Document:
 
 def _repeat_document(rng: random.Random) -> Document:
     """A sequence said twice or three times: copying heads form early on these."""
-    expression = sums.draw(rng, 3, 8).question.removeprefix("Compute ")
+    problem = sums.draw(rng, 3, 8)
+    while held_out(problem.question):
+        problem = sums.draw(rng, 3, 8)
+    expression = problem.question.removeprefix("Compute ")
     word = rng.choice(("Compute", "First", "Then", "首先", "然后"))
     return Document("", " ".join([f"{word} {expression}"] * rng.randint(2, 3)))
 

@@ -2,8 +2,10 @@
 
 import random
 from dataclasses import dataclass
+from itertools import islice
 
 from tasks.prompts.running_sums import LIMIT, problems
+from tasks.prompts.split import held_out
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,10 @@ def _miss(gold: int, rng: random.Random) -> int:
 
 
 def pairs(seed: int, count: int) -> list[Judgement]:
-    """`count` judgements on different questions, about half of them right."""
+    """`count` judgements on different questions, about half of them right; no question of the final split."""
     rng, out = random.Random(seed), []
-    for item in problems(seed, count):
+    trained_on = (item for item in problems(seed, 2 * count) if not held_out(item.text))  # drawn as they are asked for
+    for item in islice(trained_on, count):
         right = rng.random() < 0.5
         prediction = item.gold if right else str(_miss(int(item.gold), rng))
         out.append(Judgement(item.text, item.gold, prediction, right))

@@ -207,5 +207,5 @@ def compared(diff: dict) -> list[dict]:
     return [
         {"metric": f"{file.removesuffix('.json')}: {key}", "before": v.get("new"), "after": v.get("old"),
          "change": -v["diff"] if isinstance(v.get("diff"), int | float) else None}
-        for file, metrics in diff.get("diff", {}).items() for key, v in metrics.items()
+        for file, metrics in diff.items() for key, v in metrics.items()
     ]  # fmt: skip

@@ -125,21 +125,29 @@ def test_events_are_valid_by_the_published_schema(built):
     from referencing import Registry, Resource
 
     folder = Path(SPEC)
-    schemas = [
-        json.loads(f.read_text()) for f in (folder / "OpenLineage.json", *sorted((folder / "facets").glob("*.json")))
-    ]
-    registry = Registry().with_resources([(s["$id"], Resource.from_contents(s)) for s in schemas])
-    core = jsonschema.Draft202012Validator({"$ref": f"{schemas[0]['$id']}#/$defs/RunEvent"}, registry=registry)
-    checked = 0
+    core = json.loads((folder / "OpenLineage.json").read_text())
+    facets = [json.loads(f.read_text()) for f in sorted((folder / "facets").glob("*.json"))]
+
+    def retrieve(uri: str) -> Resource:  # each facet names the core of its own day; here there is one core
+        if uri.endswith("/OpenLineage.json"):
+            return Resource.from_contents(core)
+        raise LookupError(uri)
+
+    registry = Registry(retrieve=retrieve).with_resources(
+        [(s["$id"], Resource.from_contents(s)) for s in (core, *facets)]
+    )
+
+    def validate(value: dict, address: str):
+        schema, formats = {"$ref": address}, jsonschema.Draft202012Validator.FORMAT_CHECKER
+        jsonschema.Draft202012Validator(schema, registry=registry, format_checker=formats).validate(value)
+
+    checked = set()
     for event in events(built):
-        core.validate(event)
-        homes = [event["run"], event["job"], *event["inputs"], *event["outputs"]]
-        facets = [
-            f for home in homes for key in ("facets", "inputFacets", "outputFacets") for f in home.get(key, {}).values()
-        ]
-        for facet in facets:
-            address = facet["_schemaURL"]
-            if address.partition("#")[0] in registry:
-                jsonschema.Draft202012Validator({"$ref": address}, registry=registry).validate(facet)
-                checked += 1
-    assert checked > 10, "facets of known schemas were there to check"
+        validate(event, f"{core['$id']}#/$defs/RunEvent")
+        for home in (event["run"], event["job"], *event["inputs"], *event.get("outputs", [])):
+            for facet in (f for key in ("facets", "inputFacets", "outputFacets") for f in home.get(key, {}).values()):
+                address = facet["_schemaURL"]
+                if address.partition("#")[0] in registry:  # this very version: another one may ask for more
+                    validate(facet, address)
+                    checked.add(address)
+    assert checked, "at least one facet in the version that the folder holds"

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -36,7 +38,13 @@ class Site:
     def ask(self, path: str, data: dict | None = None):
         body = None if data is None else json.dumps(data).encode()
         request = urllib.request.Request(f"{self.url}/api/{path}", body, {"content-type": "application/json"})
-        return json.load(urllib.request.urlopen(request, timeout=20))
+        for patience in (0.5, 1, 2, 4, 8, 0):  # SQLite is locked for a moment: the server says 503
+            try:
+                return json.load(urllib.request.urlopen(request, timeout=20))
+            except urllib.error.HTTPError as refused:
+                if refused.code != 503 or not patience:
+                    raise
+                time.sleep(patience)
 
     def deployment(self, name: str) -> dict:
         return next(d for d in self.ask("deployments/filter", {}) if d["name"] == name)

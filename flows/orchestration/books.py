@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.orchestration.lineage import Lineage, Record, _md5_dir
+from flows.orchestration.lineage import Lineage, Record, md5_of_folder
 from tasks.provenance.audit.books import Books, Stage
 
 
@@ -10,7 +10,7 @@ def books_of(root: Path) -> Books:
     """The working tree of `root`; ParamsError where it is no checkout."""
     lineage = Lineage.at(root)
     stages = {name: _stage(lineage, record) for name, record in lineage.records.items()}
-    return Books(root, stages, lineage.values, lineage.commit, lineage.dirty, _md5_dir)
+    return Books(root, stages, lineage.values, lineage.commit, lineage.dirty, md5_of_folder)
 
 
 def _stage(lineage: Lineage, record: Record) -> Stage:

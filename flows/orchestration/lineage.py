@@ -184,12 +184,12 @@ class Lineage:
             i for r in self.records.values() for i in r.writes.values() if i.path.startswith(path + "/") and i.md5
         ]
         if not inside:
-            return self._committed_md5s.get(path) or _md5_dir(_below(self._committed_md5s, path))
+            return self._committed_md5s.get(path) or md5_of_folder(_below(self._committed_md5s, path))
         files = {}
         for item in inside:
             below = item.path[len(path) + 1 :]
             files |= {f"{below}/{name}".rstrip("/"): md5 for name, md5 in self._listing(item).items()}
-        return _md5_dir(files)
+        return md5_of_folder(files)
 
     @cached_property
     def _committed_md5s(self) -> dict[str, str]:
@@ -335,10 +335,10 @@ def md5_of(path: Path) -> str | None:
     if not path.is_dir():
         return None
     files = (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc")
-    return _md5_dir({p.relative_to(path).as_posix(): md5_of(p) for p in files})
+    return md5_of_folder({p.relative_to(path).as_posix(): md5_of(p) for p in files})
 
 
-def _md5_dir(files: dict[str, str]) -> str | None:
+def md5_of_folder(files: dict[str, str]) -> str | None:
     """md5 of DVC's listing of a folder: JSON of md5 and relpath, by relpath (dvc_data.hashfile.tree); None for none."""
     if not files:
         return None

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.dag_tables import RULES, generate
-from flows.orchestration.lineage import _md5_dir, md5_of
+from flows.orchestration.lineage import md5_of, md5_of_folder
 from tasks.curation.policy import Decontamination
 from tasks.prompts.evaluation_sets import publish
 from tasks.provenance.artifacts import read_manifest, write_manifest
@@ -110,7 +110,7 @@ def books(root: Path) -> Books:
         name, _, item = stage.partition("@")
         md5s = {path: md5_of(root / path) for path in written}
         stages[stage] = Stage(stage, name, item or None, "", dict.fromkeys(inputs), md5s, read_manifest(root / outs[0])["params"])  # fmt: skip
-    return Books(root, stages, {}, "0" * 40, (), _md5_dir)
+    return Books(root, stages, {}, "0" * 40, (), md5_of_folder)
 
 
 def copy(template: Path, root: Path) -> Path:

@@ -11,9 +11,9 @@ the audit's sake: it reads what the stages leave anyway.
 import importlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tasks.provenance.audit.books import Books
+from tasks.provenance.audit.books import Books, unreadable
 from tasks.provenance.audit.finding import Check, Finding, Outcome
 
 
@@ -24,19 +24,22 @@ class Plan:
     name: str
     function: str  # module.function in this folder
     proves: str
+    of_rows: bool = False  # it proves something of every row there is, so that every table must be here
+    of_anything: bool = True  # to look at nothing proves nothing
 
 
 PLANS = (
     Plan("checksums", "checksums.check", "Every file has the sha256 of its manifest and the md5 of dvc.lock, and no file is unvouched for"),
-    Plan("chains", "chains.check", "Every row of every set has an unbroken chain to a place in a source"),
-    Plan("row ids", "row_ids.check", "Every id is the hash of the content it names"),
+    Plan("chains", "chains.check", "Every row of every set has an unbroken chain to a place in a source", of_rows=True),
+    Plan("row ids", "row_ids.check", "Every id is the hash of the content it names", of_rows=True),
     Plan("counts", "counts.check", "Stage by stage, rows in = rows kept + rows rejected, in tables and metrics alike"),
-    Plan("contamination", "contamination.check", "No evaluation item is in any training set"),
-    Plan("licences", "licensing.check", "The licences of all sources of each set and checkpoint are known and go together"),
+    Plan("contamination", "contamination.check", "No evaluation item is in any training set", of_rows=True),
+    Plan("licences", "licensing.check", "The licences of all sources of each set and checkpoint are known and go together", of_rows=True),
     Plan("protocols", "protocols.check", "Numbers that are compared were measured alike, and follow from their rows"),
     Plan("up to date", "repository.up_to_date", "Every artifact was made from the code, parameters and inputs in force"),
-    Plan("git clean", "repository.clean", "What stands in the working tree is what is committed"),
+    Plan("git clean", "repository.clean", "What stands in the working tree is what is committed", of_anything=False),
 )  # fmt: skip
+FETCH = "fetch it with `dvc pull`, or make it: `r1 run`"
 UNREADABLE = "the check `checksums` names what is damaged; `dvc checkout --force` restores it"
 NAMES = tuple(plan.name for plan in PLANS)
 
@@ -59,13 +62,14 @@ def audit(books: Books, only: Iterable[str] = (), told: Callable[[str], None] = 
 
 
 def _run(plan: Plan, books: Books) -> Outcome:
-    """The check's outcome; a table that cannot be read is what it found, and does not keep the other checks from running."""
-    import duckdb
-    import pyarrow as pa
-
+    """The check's outcome; what cannot be read or is not here is what it found, and keeps no other check from running."""
     module, function = plan.function.split(".")
     try:
-        return getattr(importlib.import_module(f"tasks.provenance.audit.{module}"), function)(books)
-    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        outcome = getattr(importlib.import_module(f"tasks.provenance.audit.{module}"), function)(books)
+    except unreadable() as error:
         told = str(error).strip().splitlines()[0]
         return Outcome(0, "rows", (Finding(plan.name, f"a table cannot be read: {told}", UNREADABLE),))
+    gone = [Finding(path, "is not here: nothing in it was looked at", FETCH) for path in books.absent if plan.of_rows]
+    if plan.of_anything and not outcome.looked_at and not gone and not outcome.findings:
+        gone = [Finding(plan.name, "there was nothing to look at, so nothing is proved", FETCH)]
+    return replace(outcome, findings=(*gone, *outcome.findings))

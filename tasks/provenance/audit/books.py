@@ -10,8 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tasks.curation.annotation import Annotation
 from tasks.provenance.artifacts import ArtifactError, read_manifest
+from tasks.provenance.reviewed import reviewed
 from tasks.provenance.tables import Kind, Table, tables
+from tasks.provenance.weights import weights
+from tasks.rows import row_id
 
 Md5s = dict[str, str | None]  # path -> md5 as locked, None where nothing is
 
@@ -49,9 +53,20 @@ class Books:
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
-        """All tables of the stages' outputs, in the order of the graph; what is missing, `checksums` says."""
+        """All tables of the stages' outputs that are here, in the order of the graph."""
+        return tuple(t for t in self._listed if t.file.is_file())
+
+    @cached_property
+    def absent(self) -> tuple[str, ...]:
+        """Outputs of stages, and tables that a manifest lists, that are not here: nobody can look at their rows."""
+        outs = [out for stage in self.stages.values() for out in stage.outs if out.startswith("data/")]
+        gone = [out for out in outs if not (self.root / out).exists()]
+        return (*gone, *(self.shown(t.file) for t in self._listed if not t.file.is_file()))
+
+    @cached_property
+    def _listed(self) -> list[Table]:
         outs = [self.root / path for stage in self.stages.values() for path in stage.outs]
-        return tuple(t for t in tables(path for path in outs if path.is_dir()) if t.file.is_file())
+        return tables(path for path in outs if path.is_dir())
 
     def of(self, *kinds: Kind) -> list[Table]:
         return [t for t in self.tables if t.kind in kinds]
@@ -83,22 +98,9 @@ class Books:
     @cached_property
     def weights(self) -> dict[str, str]:
         """Folder of a checkpoint, relative to the root -> sha256 of its weights, as completions name their model."""
-        import hashlib
-
-        found = {}
-        for stage in self.stages.values():
-            for out in stage.outs:
-                if not (self.root / out / "manifest.json").is_file():
-                    continue
-                folders: dict[str, list[str]] = {}
-                for name, entry in read_manifest(self.root / out)["files"].items():
-                    if name.endswith(".safetensors"):
-                        inside = Path(name).parent.as_posix()
-                        folders.setdefault(out if inside == "." else f"{out}/{inside}", []).append(entry["sha256"])
-                for folder, shas in folders.items():
-                    joined = hashlib.sha256("".join(sorted(shas)).encode()).hexdigest()
-                    found[folder] = shas[0] if len(shas) == 1 else joined
-        return found
+        outs = [out for stage in self.stages.values() for out in stage.outs]
+        made = [out for out in outs if (self.root / out / "manifest.json").is_file()]
+        return {folder: sha for out in made for folder, sha in weights(out, read_manifest(self.root / out)).items()}
 
     @cached_property
     def sources(self) -> dict[str, dict]:
@@ -114,15 +116,16 @@ class Books:
         stage = self.stages.get("preferences")
         return {entry["name"]: entry for entry in (stage.section.get("sources") or ())} if stage else {}
 
+    def preference_source(self, prompt_id: str, prompt: str) -> str | None:
+        """The declared preference source whose prompt this is, by its id, as tasks/prompts/preferences.py makes it."""
+        return next((n for n in self.preference_sources if prompt_id == row_id("prompt", source=n, text=prompt)), None)
+
     @cached_property
-    def annotations(self) -> tuple[str | None, dict[tuple[str, str], dict]]:
-        """(path of the file, {(annotator, id): annotation}) of what people reviewed."""
+    def annotations(self) -> tuple[str | None, list[Annotation]]:
+        """(path of the file, what people reviewed in its order)."""
         stage = self.stages.get("cold_start")
         path = stage.section.get("annotations") if stage else None
-        if not path or not (self.root / path).is_file():
-            return path, {}
-        rows = [json.loads(line) for line in (self.root / path).read_text(encoding="utf-8").splitlines() if line]
-        return path, {(row["annotator"], row["id"]): row for row in rows}
+        return path, reviewed(self.root / path) if path else []
 
 
 def files(found: Iterable[Table]) -> list[str]:
@@ -141,3 +144,11 @@ def read(paths: Iterable[Table]) -> str:
     """SQL of all rows of these tables, with their file in `filename`; none of no table."""
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in files(paths))
     return f"read_parquet([{listed}], filename=true, union_by_name=true)"
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """What reading a damaged table raises in the libraries that read them."""
+    import duckdb
+    import pyarrow as pa
+
+    return OSError, UnicodeDecodeError, duckdb.Error, pa.ArrowException

@@ -8,9 +8,10 @@ Each link is an anti-join: rows whose id names nothing are what breaks a chain. 
 its link has is broken as well.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.curation.annotation import Annotation
 from tasks.provenance.audit.books import Books, connect, read
 from tasks.provenance.audit.finding import SHOWN, Collector, Outcome
 from tasks.provenance.audit.origins import origins
@@ -19,6 +20,8 @@ from tasks.rows import row_id
 
 REMEDY = "rebuild it from what is there: `r1 run {}`; a table was exchanged without what comes after it"
 COPIES = ("evaluate",)  # stages whose prompt tables are copies of the final split, no origin of their own
+REFINED = "cold_start"  # the stage whose responses are made readable after sampling
+BATCH = 8192  # rows that Python looks at in one go
 
 
 def check(books: Books) -> Outcome:
@@ -76,18 +79,18 @@ def _lay_out(db, books: Books) -> None:
 
     prompts = [t for t in books.of("prompt") if t.stage.split("@")[0] not in COPIES]
     _, annotated = books.annotations
-    reviewed = [(row["prompt_id"], row["prompt"]) for row in annotated.values()]
-    made = [
-        row_id("annotation", of=a["id"], annotator=a["annotator"], response=_response(a)) for a in annotated.values()
-    ]
-    db.register("reviewed", pa.table({"id": pa.array([i for i, _ in reviewed], pa.string()), "text": pa.array([t for _, t in reviewed], pa.string())}))  # fmt: skip
+    made = [row_id("annotation", of=a.id, annotator=a.annotator, response=a.response) for a in annotated]
+    texts = {"id": [a.prompt_id for a in annotated], "text": [a.prompt for a in annotated]}
+    strings = pa.schema([("id", pa.string()), ("text", pa.string())])
+    db.register("reviewed", pa.table(texts, schema=strings))
     db.register("annotation_rows", pa.table({"id": pa.array(made, pa.string())}))
+    db.register("revoked", pa.table({"id": pa.array(_revocable(books), pa.string())}))
     _ids(db, "bank", prompts)
     db.sql("CREATE TABLE prompts AS SELECT id FROM bank UNION SELECT id FROM reviewed")
     _ids(db, "completions", books.of("completion"))
     _ids(db, "examples", books.of("sft_example"))
     _ids(db, "pairs", books.of("preference_pair", "safety_label"))
-    everything = " UNION ALL ".join(f"SELECT id FROM {t}" for t in ("prompts", "completions", "examples", "pairs", "annotation_rows"))  # fmt: skip
+    everything = " UNION ALL ".join(f"SELECT id FROM {t}" for t in ("prompts", "completions", "examples", "pairs", "annotation_rows", "revoked"))  # fmt: skip
     db.sql(f"CREATE VIEW decided AS {everything}")
 
 
@@ -95,9 +98,10 @@ def _ids(db, name: str, tables: list[Table]) -> None:
     db.sql(f"CREATE TABLE {name} AS SELECT id FROM {read(tables)}" if tables else f"CREATE TABLE {name} (id VARCHAR)")
 
 
-def _response(annotation: dict) -> str | None:
-    """What the annotator stands behind, as tasks/curation/annotation.py has it."""
-    return {"accept": annotation["text"], "edit": annotation["edited"]}.get(annotation["verdict"])
+def _revocable(books: Books) -> list[str]:
+    """Ids that decisions on a revoked source, or annotator, as a whole are on (tasks/prompts/revoked.py)."""
+    sources, people = {*books.sources, *books.preference_sources}, {a.annotator for a in books.annotations[1]}
+    return [row_id(what, name=n) for what, names in (("source", sources), ("annotator", people)) for n in sorted(names)]
 
 
 def _broken(db, books: Books, link: Link, found: Collector) -> None:
@@ -123,14 +127,13 @@ def _example_texts(db, books: Books, table: Table, found: Collector) -> None:
     """
     where, remedy = books.shown(table.file), REMEDY.format(table.stage)
     prompts = [t for t in books.of("prompt") if t.stage.split("@")[0] not in COPIES]
-    refined = "e.origin LIKE 'cold_start/%'"
-    _, annotated = books.annotations
-    person = "e.origin LIKE 'annotation/%'"
+    person = "starts_with(coalesce(e.origin, ''), 'annotation/')"
+    as_sampled = "false" if table.stage == REFINED else "c.text IS DISTINCT FROM e.response"
     rules = {
         "its prompt is not the text of the prompt it names": "e.prompt IS DISTINCT FROM p.text",
         "its source or domain is not that of its prompt": f"NOT {person} AND (e.source, e.domain) IS DISTINCT FROM (p.source, p.domain)",
-        "its completion answers another prompt": "c.prompt_id <> e.prompt_id",
-        "its response is not the text of its completion": f"c.id IS NOT NULL AND NOT {refined} AND c.text <> e.response",
+        "its completion answers another prompt": "c.id IS NOT NULL AND c.prompt_id IS DISTINCT FROM e.prompt_id",
+        "its response is not the text of its completion": f"c.id IS NOT NULL AND {as_sampled}",
         "its response is not the reference solution of its prompt": f"e.completion_id IS NULL AND NOT {person} AND e.response IS DISTINCT FROM p.solution",
     }  # fmt: skip
     flags = ", ".join(f"({rule}) AS r{i}" for i, rule in enumerate(rules.values()))
@@ -145,37 +148,46 @@ def _example_texts(db, books: Books, table: Table, found: Collector) -> None:
         lost = [row for (row,) in db.sql(f"SELECT id FROM flagged WHERE r{i} ORDER BY id").fetchall()]
         found.extend(where, problem, remedy, lost[:SHOWN], len(lost))
     people = db.sql(f"SELECT e.id, e.origin, e.prompt, e.response FROM {read([table])} e WHERE {person}").fetchall()
-    _annotated(books, where, people, annotated, found)
+    _annotated(books, where, people, found)
 
 
-def _annotated(books: Books, where: str, rows: list, annotated: dict, found: Collector) -> None:
+def _annotated(books: Books, where: str, rows: list, found: Collector) -> None:
     """Rows that a person accepted or edited, against the file of annotations."""
-    path = books.annotations[0]
-    by_origin = {f"annotation/{annotator}/{id}": row for (annotator, id), row in annotated.items()}
+    path, annotated = books.annotations
+    by_origin: dict[str, Annotation] = {f"annotation/{a.annotator}/{a.id}": a for a in annotated}
     for id, origin, prompt, response in rows:
         known = by_origin.get(origin)
-        if known is None or (known["prompt"], _response(known)) != (prompt, response):
+        if known is None or (known.prompt, known.response) != (prompt, response):
             found.add(where, f"is no reviewed row of {path}, or not as it was reviewed", "import the annotations again: `r1 annotate import`", id)  # fmt: skip
 
 
 def _preference_prompts(db, books: Books, table: Table, found: Collector) -> None:
     """A pair or label is on a prompt of the bank, or its prompt's id is that of a declared preference source."""
     where, remedy = books.shown(table.file), REMEDY.format(table.stage)
-    rows = db.sql(
-        f"SELECT t.id, t.prompt_id, t.prompt, t.labelled_by, b.id IS NOT NULL, p.text FROM {read([table])} t "
-        f"LEFT JOIN bank b ON b.id = t.prompt_id LEFT JOIN (SELECT id, text FROM {read(books.of('prompt'))} "
-        "GROUP BY ALL) p ON p.id = t.prompt_id ORDER BY t.id"
+    prompts = [t for t in books.of("prompt") if t.stage.split("@")[0] not in COPIES]
+    lost = db.sql(
+        f"SELECT DISTINCT t.id FROM {read([table])} t JOIN (SELECT id, text FROM {read(prompts)}) p ON p.id = t.prompt_id "
+        "WHERE t.prompt IS DISTINCT FROM p.text ORDER BY t.id"
     ).fetchall()
+    found.extend(where, "its prompt is not the text of the prompt it names", remedy, [i for (i,) in lost[:SHOWN]], len(lost))  # fmt: skip
     unlined = 0
-    for id, prompt_id, prompt, labelled_by, known, text in rows:
-        if known:
-            if text != prompt:
-                found.add(where, "its prompt is not the text of the prompt it names", remedy, id)
-        elif not any(prompt_id == row_id("prompt", source=name, text=prompt) for name in books.preference_sources):
-            found.add(where, f"its prompt is in no table and of no preference source ({labelled_by})", remedy, id)
+    for prompt_id, prompt, labelled_by, first, rows in _batches(
+        db,
+        f"SELECT t.prompt_id, t.prompt, t.labelled_by, min(t.id), count(*) FROM {read([table])} t "
+        "LEFT JOIN bank b ON b.id = t.prompt_id WHERE b.id IS NULL GROUP BY ALL ORDER BY min(t.id)",
+    ):
+        if books.preference_source(prompt_id, prompt) is None:
+            found.add(where, f"its prompt is in no table and of no preference source ({labelled_by})", remedy, first, rows)  # fmt: skip
         else:
-            unlined += 1
+            unlined += rows
     found.extend(where, "ends at its source's file, whose line is not recorded", "none yet: preference rows have no column for it", [], unlined, level="remark")  # fmt: skip
+
+
+def _batches(db, query: str) -> Iterator[tuple]:
+    """Rows of a query, never all of them in Python at once."""
+    answer = db.execute(query)
+    while rows := answer.fetchmany(BATCH):
+        yield from rows
 
 
 def _models(db, books: Books, table: Table, found: Collector) -> None:
@@ -195,10 +207,10 @@ def _models(db, books: Books, table: Table, found: Collector) -> None:
 
 def _rejected_rows(db, books: Books, found: Collector) -> None:
     """Decisions on raw rows that became no prompt: the id is that of the source and origin in the evidence."""
+    names = [*books.sources, *books.preference_sources]
     for table in books.of("decision"):
-        rows = db.sql(f"SELECT row_id, evidence FROM {read([table])} WHERE starts_with(row_id, 'row_')").fetchall()
-        names = [*books.sources, *books.preference_sources]
-        for id, evidence in rows:
+        query = f"SELECT row_id, evidence FROM {read([table])} WHERE starts_with(row_id, 'row_')"
+        for id, evidence in _batches(db, query):
             if not any(id == row_id("row", source=n, origin=o) for n in names for o in _origins_in(evidence, n)):
                 found.add(books.shown(table.file), "rejects a row that is of no declared source", REMEDY.format(table.stage), id)  # fmt: skip
 

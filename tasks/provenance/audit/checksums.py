@@ -76,7 +76,8 @@ def _against_lock(books: Books, stage: Stage, out: str, locked: str | None, mine
         one = mine[place].md5 if place.is_file() else None
         now = one or books.folder_md5({p.relative_to(place).as_posix(): s.md5 for p, s in mine.items()})
         if now != locked:
-            found.add(out, f"its md5 is {now[:12]}… but dvc.lock says {locked[:12]}…", DAMAGED)
+            said = f"its md5 is {now[:12]}…" if now else "is an empty folder,"
+            found.add(out, f"{said} but dvc.lock says {locked[:12]}…", DAMAGED)
 
 
 def _against_manifest(books: Books, stage: Stage, out: str, mine: dict[Path, Sums], found: Collector) -> None:

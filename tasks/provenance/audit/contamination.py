@@ -42,6 +42,7 @@ def check(books: Books) -> Outcome:
     folder = books.root / "data/01_prompts/benchmarks"
     final = books.made_by("prompts", "final")
     if final is None:
+        found.add("data/01_final", "is not here: nothing can be held against the final split", "fetch it with `dvc pull`, or make it: `r1 run prompts`")  # fmt: skip
         return found.outcome(0, "rows", sets=[], items=0)
     try:
         items = Benchmarks.load(folder)
@@ -93,7 +94,9 @@ def _table(books: Books, table: Table, items: Benchmarks, final: pa.Array, found
     key = "prompt_id" if "prompt_id" in table.columns else "id"
     read = ["id", key, *asked, *said, *(c for c in ("source",) if c in table.columns)]
     policy, text_policy = _policy(books, "prompts"), _policy(books, "reasoning")
-    index = items.text_index(text_policy) if items.grams.get(text_policy.text_ngram) else None
+    index = items.text_index(text_policy) if text_policy.text_ngram in items.grams else None
+    if index is None and said:
+        _unread(books, text_policy, table, found)
     for batch in pq.ParquetFile(table.file).iter_batches(BATCH, columns=list(dict.fromkeys(read))):
         ids = batch["id"].to_pylist()
         for at in np.flatnonzero(pc.is_in(batch[key], final)):
@@ -104,6 +107,14 @@ def _table(books: Books, table: Table, items: Benchmarks, final: pa.Array, found
         for column in said if index is not None else ():
             for at, evidence in _responses(batch, column, items, index, text_policy):
                 found.add(where, f"its {column} holds an evaluation item (text_coverage)", remedy, f"{ids[at]} {evidence}")  # fmt: skip
+
+
+def _unread(books: Books, policy: Decontamination, table: Table, found: Collector) -> None:
+    """Responses that were held against nothing: the recipe asks for it, or the index lacks what it takes."""
+    if policy.text_ngram is None:
+        found.add(books.shown(table.file), "its responses were not compared: `reasoning.decontamination.text_ngram` is null", "set it", level="remark")  # fmt: skip
+    else:
+        found.add("data/01_prompts/benchmarks", f"has no {policy.text_ngram}-grams: no response was compared", "set `text_ngram` of prompts.decontamination to that of reasoning.decontamination, then `r1 run prompts`", books.shown(table.file))  # fmt: skip
 
 
 def _questions(books: Books, batch: pa.RecordBatch, column: str, items: Benchmarks, policy: Decontamination):

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from tasks.prompts.revoked import RULE
 from tasks.provenance.audit.books import Books, connect, read
 from tasks.provenance.audit.finding import Collector, Outcome
 from tasks.provenance.tables import Table
 
 REMEDY = "rebuild it: `r1 run {}`; if it stays, the stage loses rows without saying so"
+OF_ROWS = f"rule <> '{RULE}'"  # decisions on rows that were read, and none on a source that was revoked as a whole
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _cold_start(c: Counts, stage: str) -> Iterator[tuple]:
     routes = m["routes"]
     sampled = sum(r["asked"] for name, r in routes.items() if name != "human")
     yield "sampled responses = responses asked for", c.rows(stage, "candidates"), sampled
-    yield "rows decided on = responses of all routes", c.rows(stage, "decisions", of="DISTINCT row_id"), sum(r["asked"] for r in routes.values())  # fmt: skip
+    yield "rows decided on = responses of all routes", c.rows(stage, "decisions", OF_ROWS, of="DISTINCT row_id"), sum(r["asked"] for r in routes.values())  # fmt: skip
     kept = c.by(stage, "examples", "origin")
     for name, r in routes.items():
         mine = sum(n for origin, n in kept.items() if origin.startswith("annotation/" if name == "human" else f"cold_start/{name}"))  # fmt: skip
@@ -141,7 +143,7 @@ def _candidates(c: Counts, stage: str) -> Iterator[tuple]:
     )
     imported = m.get("imported") or {}
     rejected = sum(i["rejected"] for i in imported.values())
-    yield "imported outputs that were rejected", rejected, c.rows(stage, "decisions")
+    yield "imported outputs that were rejected", rejected, c.rows(stage, "decisions", OF_ROWS)
     yield "imported prompts", sum(i["prompts"] for i in imported.values()), c.rows(stage, "prompts")
     c.flowed(stage, "sampled and imported", m["candidates"] + rejected, m["candidates"], rejected)
 
@@ -214,7 +216,7 @@ def _preferences(c: Counts, stage: str) -> Iterator[tuple]:
     for kind, n in m["held_out"].items():
         yield f"{kind} held out", n, c.rows(stage, kind, "split = 'held_out'")
     dropped = sum(n for s in m["sources"].values() for n in s["dropped"].values())
-    yield "rejected rows of all sources", dropped, c.rows(stage, "decisions")
+    yield "rejected rows of all sources", dropped, c.rows(stage, "decisions", OF_ROWS)
     made = (m["pairs"] or 0) + (m["labels"] or 0)
     c.flowed(stage, "pairs and labels", made + dropped, made, dropped)
 

@@ -14,6 +14,7 @@ from tasks.provenance.tables import Table
 SETS = ("sft_example", "preference_pair", "safety_label", "completion")
 CHOSEN = ("sources", "general_sources", "prompt_sources")  # keys by which a stage picks sources of the prompt bank
 UNSTATED = "not stated"
+PEOPLE = "annotations"  # what people of this repository reviewed
 Used = dict[tuple[str, str], int]  # (source, licence) -> rows
 
 
@@ -21,6 +22,7 @@ def check(books: Books) -> Outcome:
     """Every source's licence is known, and those of each set and checkpoint allow at least one common release."""
     found, sets, rows = Collector(), [], 0
     with connect() as db:
+        _lay_out(db, books)
         by_table = {t.file: _of_table(db, books, t) for t in books.of(*SETS)}
         bank = _of_bank(db, books)
     for table in (t for t in books.of(*SETS) if t.stage.split("@")[0] != "evaluate"):
@@ -35,21 +37,33 @@ def check(books: Books) -> Outcome:
 
 
 def _of_table(db, books: Books, table: Table) -> Used:
-    """(source, licence) -> rows of one set. A row whose prompt is in no table is a reviewed one, of this repository."""
-    prompts = books.of("prompt")
-    if table.kind in ("preference_pair", "safety_label"):
-        named = {f"dataset:{n}": (n, e.get("licence")) for n, e in books.preference_sources.items()}
-        judged = next(((n, e.get("licence")) for n, e in books.preference_sources.items() if e.get("judge")), None)
-    labelled = "t.labelled_by" if "labelled_by" in table.columns else "NULL"
+    """(source, licence) -> rows of one set. A row without a prompt in any table is of a preference source, or reviewed.
+
+    Else nothing says under which licence it stands.
+    """
+    preferences = table.kind in ("preference_pair", "safety_label")
+    reviewed = "t.prompt_id IN (SELECT id FROM reviewed)"
+    if "origin" in table.columns:
+        reviewed += " OR starts_with(coalesce(t.origin, ''), 'annotation/')"
+    named = "preference_source(t.prompt_id, t.prompt)" if preferences else f"CASE WHEN {reviewed} THEN '{PEOPLE}' END"
     found: Used = defaultdict(int)
-    for source, licence, by, count in db.sql(
-        f"SELECT p.source, p.licence, {labelled}, count(*) FROM {read([table])} t LEFT JOIN "
-        f"(SELECT DISTINCT id, source, licence FROM {read(prompts)}) p ON p.id = t.prompt_id GROUP BY ALL ORDER BY ALL"
+    for source, licence, other, count in db.sql(
+        f"SELECT p.source, p.licence, CASE WHEN p.id IS NULL THEN {named} END, count(*) FROM {read([table])} t LEFT JOIN "
+        f"(SELECT DISTINCT id, source, licence FROM {read(books.of('prompt'))}) p ON p.id = t.prompt_id GROUP BY ALL ORDER BY ALL"
     ).fetchall():
-        if source is None and table.kind in ("preference_pair", "safety_label"):
-            source, licence = named.get(by) or judged or (by, None)
-        found[source or "annotations", licence or ("repository" if source is None else UNSTATED)] += count
+        if source is None and other:
+            source, licence = other, books.preference_sources[other].get("licence") if preferences else "repository"
+        found[source or "rows whose prompt is in no table", licence or UNSTATED] += count
     return dict(found)
+
+
+def _lay_out(db, books: Books) -> None:
+    """Beside the tables: ids of reviewed prompts, and whose a preference row is."""
+    import pyarrow as pa
+
+    db.register("reviewed", pa.table({"id": pa.array([a.prompt_id for a in books.annotations[1]], pa.string())}))
+    named = lambda prompt_id, prompt: books.preference_source(prompt_id, prompt) or ""
+    db.create_function("preference_source", named, ["VARCHAR", "VARCHAR"], "VARCHAR")
 
 
 def _of_bank(db, books: Books) -> Used:

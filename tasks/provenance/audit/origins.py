@@ -1,7 +1,5 @@
 """The last link: a prompt names its source, the source's licence, and the place in it."""
 
-import json
-
 from tasks.provenance.audit.books import Books, read
 from tasks.provenance.audit.finding import SHOWN, Collector
 from tasks.provenance.tables import Table
@@ -53,9 +51,3 @@ def _starts(books: Books, source: str, entry: dict) -> tuple[list[str], bool]:
     files = ((metrics.get("sources") or {}).get(source) or {}).get("sha256") or {}
     pattern = entry["path"].split("*")[0]
     return [*files] or [pattern], bool(files or entry.get("sha256"))
-
-
-def declared(entry: dict) -> str:
-    """One line on a declared source: what it is read from."""
-    kept = {k: v for k, v in entry.items() if k in ("path", "hub", "revision", "gym", "family", "count", "config")}
-    return json.dumps(kept, sort_keys=True)

@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.prompts.preferences import pair
+from tasks.provenance.artifacts import write_manifest, write_rows
 from tasks.provenance.audit import audit
+from tasks.provenance.audit.books import Stage
 from tasks.provenance.audit.licences import known, together
+from tasks.rows import PREFERENCE_PAIR, row_id
 from tests.provenance.audit.made_books import books, edit, with_params
 
 
@@ -101,6 +105,34 @@ def test_an_incompatible_source_is_flagged_in_every_set_and_checkpoint_that_has_
 def test_an_unknown_licence_is_flagged_with_its_source(checkout):
     check, _ = licences(relicensed(checkout, "my own terms"))
     assert "licence 'my own terms' of general is none that is known" in {f.problem for f in check.violations}
+
+
+def test_a_row_whose_prompt_is_in_no_table_stands_under_no_licence(checkout):
+    edit(checkout, "13_sft_data/examples", lambda rows: rows[0].update(prompt_id="prompt_lost"))
+    check, _ = licences(books(checkout))
+    says = "licence 'not stated' of rows whose prompt is in no table is none that is known"
+    assert ("data/13_sft_data/examples.parquet", says) in {(f.where, f.problem) for f in check.violations}
+
+
+def test_a_judged_pair_is_of_the_source_whose_prompt_it_has(checkout):
+    folder, by = checkout / "data/15_preferences", "judge:0123456789abcdef"
+    asked = {"first": "What is a river?", "second": "What is a goat?", "third": "What is a goose?"}
+    ids = {name: row_id("prompt", source=name, text=text) for name, text in asked.items()}
+    pairs = [pair(ids[n], text, "water", "?", "judged", 1.0, by, 0.2) for n, text in asked.items()]
+    write_rows(folder, "pairs", pairs, PREFERENCE_PAIR)
+    write_manifest(folder, stage="preferences", params={})
+    sources = [{"name": "first", "judge": "m", "licence": "MIT"}, {"name": "second", "judge": "m", "licence": "ODbL-1.0"}]  # fmt: skip
+    outs = {"data/15_preferences": None}
+    stage = Stage("preferences", "preferences", None, outs=outs, params={"preferences": {"sources": sources}})
+    held = books(checkout)
+    held = replace(held, stages=held.stages | {"preferences": stage})
+    _, entries = licences(held)
+    assert {(s["source"], s["licence"]) for s in entries["data/15_preferences/pairs.parquet"]["sources"]} == {
+        ("first", "MIT"), ("second", "ODbL-1.0"), ("rows whose prompt is in no table", "not stated")
+    }  # fmt: skip
+    (chains,) = audit(held, ["chains"])
+    assert [(f.problem, f.rows) for f in chains.violations] == [(f"its prompt is in no table and of no preference source ({by})", 1)]  # fmt: skip
+    assert [f.rows for f in chains.remarks] == [2]
 
 
 def test_a_base_of_others_needs_a_stated_licence(template):

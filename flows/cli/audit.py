@@ -34,7 +34,8 @@ def audit(
 ) -> None:
     """Prove the books: checksums, chains to the sources, row ids, counts, contamination, licences, protocols, git.
 
-    Writes report/audit.html, one file that opens offline. With --serve its browser reads any row of any set.
+    Writes report/audit.html, one file that opens offline; with --only, only where --html asks for it. With --serve its
+    browser reads any row of any set.
 
     Exit status: 0 the books hold (remarks may remain); 1 they do not; 2 there are no readable books.
 
@@ -50,15 +51,21 @@ def audit(
     except ArtifactError as error:
         typer.echo(f"there are no books to prove: {error}", err=True)
         raise typer.Exit(UNREADABLE) from None
-    held = all(check.passed for check in checks)
-    page = _page(root, books, checks, sample, html or root / "report" / "audit.html")
+    held, left_out = all(check.passed for check in checks), _left_out(checks)
     if as_json:
-        said = {"passed": held, "commit": books.commit, "checks": [check.as_json() for check in checks]}
+        said = {"passed": held, "not_run": left_out, "commit": books.commit, "checks": [c.as_json() for c in checks]}
         json.dump(said, sys.stdout, ensure_ascii=False, indent=1)
         sys.stdout.write("\n")
     else:
         show(checks)
-        typer.echo(f"\nThe whole audit: {page}")
+    sys.stdout.flush()  # what was found must not wait for the page, nor go with it
+    page = None
+    if html or not left_out:  # part of the audit must not stand where the whole of it is looked for
+        page = _page(books, checks, sample, html or root / "report" / "audit.html")
+    if not as_json:
+        typer.echo(f"\nNot run: {', '.join(left_out)}" if left_out else "")
+        if page:
+            typer.echo(f"The {'page' if left_out else 'whole audit'}: {page}")
     if serve:
         _serve(books, checks, port)
     raise typer.Exit(0 if held else BROKEN)
@@ -78,18 +85,26 @@ def _checked(root: Path, only):
     return checks, books
 
 
+def _left_out(checks) -> list[str]:
+    """Names of the checks that were not run."""
+    from tasks.provenance.audit import NAMES
+
+    return [name for name in NAMES if name not in {check.name for check in checks}]
+
+
 def _progress(name: str) -> None:
     if sys.stderr.isatty():
         print(f"\x1b[K{name}", end="\r", file=sys.stderr, flush=True)
 
 
-def _page(root: Path, books, checks, sample: int, target: Path) -> Path:
+def _page(books, checks, sample: int, target: Path) -> Path:
     from tasks.provenance.audit.browse import Browser
     from tasks.reporting import audit_page
 
     browser = Browser(books)
     rows = browser.samples(sample) if sample else {}
-    page = audit_page.render([c.as_json() for c in checks], browser.sets(), rows, sample, books.commit)
+    found, left_out = [c.as_json() for c in checks], _left_out(checks)
+    page = audit_page.render(found, browser.sets(), rows, sample, books.commit, left_out=left_out)
     try:
         return audit_page.write(page, target)
     except OSError as error:
@@ -105,7 +120,8 @@ def _serve(books, checks, port: int) -> None:
     from tasks.reporting.audit_server import HOST, server
 
     browser = Browser(books)
-    page = audit_page.render([c.as_json() for c in checks], browser.sets(), {}, 0, books.commit, live=True)
+    found, left_out = [c.as_json() for c in checks], _left_out(checks)
+    page = audit_page.render(found, browser.sets(), {}, 0, books.commit, live=True, left_out=left_out)
     try:
         running = server(page, browser, port)
     except OSError as error:
@@ -141,7 +157,12 @@ def show(checks) -> None:
     for c in checks:
         for f in (*c.violations, *c.remarks):
             times = f" ({f.rows:,} times)" if f.rows > 1 else ""
-            console.print(Text(f"{c.name}, {f.level}: {f.where}: {f.problem}{times}"))
+            console.print(Text(_plain(f"{c.name}, {f.level}: {f.where}: {f.problem}{times}")))
             for evidence in f.evidence:
-                console.print(Text(f"    {evidence}", "dim"))
-            console.print(Text(f"    {f.remedy}", "italic"))
+                console.print(Text(_plain(f"    {evidence}"), "dim"))
+            console.print(Text(_plain(f"    {f.remedy}"), "italic"))
+
+
+def _plain(text: str) -> str:
+    """One line without control characters, which a terminal would obey: rows and names of files may hold any."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -5,6 +5,7 @@ instead of the sample. Text of rows is data in the page, never markup.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,14 @@ from tasks.reporting.words import DASH, count
 HERE = Path(__file__).parent
 
 
-def render(checks: Sequence[Mapping], sets: Sequence[Mapping], samples: Mapping, sampled: int, commit: str | None, live: bool = False) -> str:  # fmt: skip
-    """The page. `checks` are Check.as_json(), `sets` Browser.sets(), `samples` up to `sampled` rows by name of the set."""
+def render(
+    checks: Sequence[Mapping], sets: Sequence[Mapping], samples: Mapping, sampled: int, commit: str | None,
+    live: bool = False, left_out: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """The page. `checks` are Check.as_json(), `sets` Browser.sets(), `samples` up to `sampled` rows by name of the set.
+
+    `left_out`: names of the checks that were not run.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -47,6 +54,7 @@ def render(checks: Sequence[Mapping], sets: Sequence[Mapping], samples: Mapping,
         sampled=sampled,
         commit=commit,
         live=live,
+        left_out=left_out,
     )
 
 
@@ -59,10 +67,22 @@ def write(page: str, target: Path) -> Path:
     return target
 
 
+def as_json(data) -> str:
+    """JSON that every browser reads: NaN and infinities, which JSON has not, and values of other types as text."""
+    return json.dumps(_finite(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
+
+
+def _finite(data):
+    if isinstance(data, float) and not math.isfinite(data):
+        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
 def _inline(data: Mapping) -> str:
     """JSON inside a script element: nothing in it can end the element, or begin another."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")  # fmt: skip
+    return as_json(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")  # fmt: skip
 
 
 def _size(bytes: int) -> str:

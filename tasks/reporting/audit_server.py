@@ -8,7 +8,10 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from tasks.provenance.artifacts import ArtifactError
+from tasks.provenance.audit.books import unreadable
 from tasks.provenance.audit.browse import Browser, NoSuchSet
+from tasks.reporting.audit_page import as_json
 
 HOST = "127.0.0.1"
 MOST = 200  # rows of one page
@@ -35,11 +38,13 @@ def server(page: str, browser: Browser, port: int = 0) -> ThreadingHTTPServer:
                 offset, limit = max(0, int(ask.get("offset", 0))), min(MOST, max(1, int(ask.get("limit", 25))))
                 filters = dict(json.loads(ask.get("filters", "{}")))
                 self._send(200, browser.page(ask.get("set", ""), ask.get("query", ""), filters, offset, limit))
+            except (ArtifactError, *unreadable()) as error:
+                self._send(500, {"error": f"a table is damaged: {error}"})
             except (NoSuchSet, TypeError, ValueError) as error:
                 self._send(400, {"error": str(error)})
 
         def _send(self, status: int, body: str | dict):
-            text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+            text = body if isinstance(body, str) else as_json(body)
             kind = "text/html" if isinstance(body, str) else "application/json"
             sent = text.encode("utf-8", "replace")
             self.send_response(status)

@@ -5,6 +5,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
+from datetime import datetime
 from urllib.parse import urlencode
 
 import pytest
@@ -55,6 +56,18 @@ def test_the_page_says_what_does_not_hold_and_shows_counts_and_licences(page):
     assert "is not the hash of its row" in page and "data/13_sft_data/examples.parquet" in page
     assert "reasoning + non-reasoning = rows decided on" in page and "CC-BY-4.0" in page
     assert "up to 4 rows of each set" in page
+
+
+def test_values_that_json_has_not_do_not_break_the_page():
+    odd = {"a": [float("nan"), float("-inf"), 0.5], "b": b"\xff", "c": datetime(2025, 11, 2), "d": (None, True)}
+    said = json.loads(audit_page.as_json(odd), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert said == {"a": ["NaN", "-Infinity", 0.5], "b": "b'\\xff'", "c": "2025-11-02 00:00:00", "d": [None, True]}
+
+
+def test_a_page_of_some_checks_names_those_that_were_not_run(held):
+    checks = [c.as_json() for c in audit(held, ["git clean"])]
+    part = audit_page.render(checks, [], {}, 0, None, left_out=["chains", "counts"])
+    assert "Not run: chains, counts." in part and "What was checked holds" in part and "The books hold" not in part
 
 
 def test_reasons_stand_beside_each_row(browser):

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from flows.orchestration.books import books_of
 from tasks.provenance.artifacts import read_rows
+from tasks.provenance.audit import audit
 from tests.whole_dag.checkout import command
 
 SOURCE = "reasoning-gym-sums"
@@ -58,6 +60,8 @@ def test_what_is_revoked_is_rebuilt_away_and_comes_back_as_it_was(checkout):
     assert SOURCE not in sources(checkout) and len(sources(checkout)) > 1
     (decision,) = [d for d in read_rows(checkout / "data/01_prompts", "decisions") if d["rule"] == "revoked"]
     assert decision["evidence"].startswith(f"{SOURCE}: source revoked by t on ") and not decision["keep"]
+    found = {f.where for c in audit(books_of(checkout), ["chains", "counts"]) for f in c.violations}
+    assert not [w for w in found if w in ("prompts", "preferences") or w.startswith(("data/01_", "data/15_"))], found
     metrics = json.loads((checkout / "metrics/prompts.json").read_text())
     assert metrics["revoked_sources"] == 1 and SOURCE not in metrics["sources"]
 

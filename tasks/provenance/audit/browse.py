@@ -5,16 +5,19 @@ page costs nothing but reading its rows and their reasons.
 """
 
 import threading
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
-from tasks.provenance.audit.books import Books, connect, read
+from tasks.provenance.artifacts import ArtifactError
+from tasks.provenance.audit.books import Books, connect, read, unreadable
 from tasks.provenance.audit.reasons import Reasons
 from tasks.provenance.rows_at import Files
 from tasks.provenance.tables import Table
 
 ANY_VALUE = 40  # a column with more different values than this is searched, not filtered
 TEXT = 4000  # characters of one text that a page of the browser carries
+KEPT, KEPT_BYTES = 32, 96_000_000  # answers whose row numbers are kept, and how much of them
 SHOWN = {  # kind -> (columns of the list, columns to filter by, columns to search in)
     "prompt": (("text", "gold", "source", "domain"), ("source", "domain", "split", "licence"), ("text", "gold", "solution")),
     "completion": (("text", "tokens", "finish"), ("finish", "engine"), ("text",)),
@@ -36,22 +39,32 @@ class Browser:
         self.tables = {self.name(t): t for t in books.of(*SHOWN)}
         self.files, self.lock = Files(), threading.Lock()
         self.db = connect()
-        self.numbers = lru_cache(maxsize=32)(self._numbers)
+        self.numbers: OrderedDict[tuple, object] = OrderedDict()  # (set, query, filters) -> row numbers, the last ones
+        self.damaged: dict[str, str] = {}  # set -> what could not be read of it, or beside it
 
     def name(self, table: Table) -> str:
         """11_reasoning/examples of data/11_reasoning/examples.parquet."""
         return self.books.shown(table.file).removeprefix("data/").removesuffix(".parquet")
 
     def sets(self) -> list[dict]:
-        """Every set: name, kind, stage, rows, and the columns it can be filtered by with the values they have."""
+        """Every set: name, kind, stage, rows, damage, and the columns it can be filtered by with their values."""
         return [self.described(name) for name in self.tables]
 
     def described(self, name: str) -> dict:
         table = self.table(name)
+        filters = self._tried(name, lambda: self._filters(table), {})
         return {
             "name": name, "kind": table.kind, "stage": table.stage, "rows": table.rows, "columns": list(SHOWN[table.kind][0]),
-            "filters": self._filters(table),
+            "filters": filters, "damage": self.damaged.get(name),
         }  # fmt: skip
+
+    def _tried(self, name: str, work: Callable, otherwise):
+        """What `work` gives; `otherwise` where it meets a damaged table, which is remembered."""
+        try:
+            return work()
+        except (ArtifactError, *unreadable()) as error:
+            self.damaged[name] = str(error).strip().splitlines()[0]
+            return otherwise
 
     def table(self, name: str) -> Table:
         if name not in self.tables:
@@ -63,7 +76,7 @@ class Browser:
         table, wanted = self.table(name), tuple(sorted((filters or {}).items()))
         with self.lock:
             if query or wanted:
-                found = self.numbers(name, query, wanted)
+                found = self._kept(name, query, wanted)
                 total, numbers = len(found), [int(n) for n in found[offset : offset + limit]]
             else:
                 total, numbers = table.rows, list(range(offset, min(offset + limit, table.rows)))
@@ -74,7 +87,11 @@ class Browser:
         """This many rows of every set, evenly spaced from the first one on; all their reasons in one go."""
         places = {n: sorted({i * t.rows // rows for i in range(min(rows, t.rows))}) for n, t in self.tables.items()}
         with self.lock:
-            drawn = [(name, *row) for name, numbers in places.items() for row in self._rows(self.tables[name], numbers)]
+            drawn = [
+                (name, *row)
+                for name, numbers in places.items()
+                for row in self._tried(name, lambda t=self.tables[name], n=numbers: self._rows(t, n), [])
+            ]
         shown = self._with_reasons([(table, number, row) for _, table, number, row in drawn])
         return {name: [row for (n, *_), row in zip(drawn, shown, strict=True) if n == name] for name in self.tables}
 
@@ -116,6 +133,15 @@ class Browser:
             if 1 < len(values) <= ANY_VALUE:
                 made[column] = values
         return made
+
+    def _kept(self, *asked):
+        """Row numbers as of `_numbers`, kept for the further pages."""
+        if asked not in self.numbers:
+            self.numbers[asked] = self._numbers(*asked)
+        self.numbers.move_to_end(asked)
+        while len(self.numbers) > 1 and (len(self.numbers) > KEPT or sum(n.nbytes for n in self.numbers.values()) > KEPT_BYTES):  # fmt: skip
+            self.numbers.popitem(last=False)
+        return self.numbers[asked]
 
     def _numbers(self, name: str, query: str, filters: tuple[tuple[str, str], ...]):
         """Row numbers, ascending, of the rows that match, as an array."""

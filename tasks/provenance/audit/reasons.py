@@ -7,7 +7,8 @@ asked for at once: each table is read once for all of them, and only the columns
 import threading
 from collections.abc import Iterable
 
-from tasks.provenance.audit.books import Books, connect, read
+from tasks.provenance.audit.books import Books, connect, read, unreadable
+from tasks.provenance.fate import fate
 from tasks.provenance.tables import Kind, Table
 
 DECISION = ("stage", "rule", "value", "threshold", "keep", "evidence")
@@ -54,14 +55,21 @@ class Reasons:
         import pyarrow as pa
 
         self.db.register("asked", pa.table({"asked_id": wanted}))
-        names = ", ".join(f'"{c}"' for c in dict.fromkeys(columns))
-        found = self.db.sql(f"SELECT {key} AS asked_id, filename, {names} FROM {read(tables)} WHERE {key} IN (SELECT asked_id FROM asked)").to_arrow_table()  # fmt: skip
-        self.db.unregister("asked")
-        artifacts, made = {str(t.file): self.books.shown(t.artifact) for t in tables}, {}
-        for row in found.to_pylist():
+        names, artifacts = ", ".join(f'"{c}"' for c in dict.fromkeys(columns)), {str(t.file): self.books.shown(t.artifact) for t in tables}  # fmt: skip
+        made: dict[str, list[dict]] = {}
+        for row in self._asked(tables, key, names):
             row["table"] = artifacts[row.pop("filename")]
             made.setdefault(row.pop("asked_id"), []).append(row)
+        self.db.unregister("asked")
         return made
+
+    def _asked(self, tables: list[Table], key: str, names: str) -> list[dict]:
+        """The rows that were asked for; of tables of which one is damaged, those of the others."""
+        query = f"SELECT {key} AS asked_id, filename, {names} FROM {read(tables)} WHERE {key} IN (SELECT asked_id FROM asked)"  # fmt: skip
+        try:
+            return self.db.sql(query).to_arrow_table().to_pylist()
+        except unreadable():
+            return [row for table in tables for row in self._asked([table], key, names)] if len(tables) > 1 else []
 
     def _one(self, kind, row, prompts, completions, verdicts, decisions, copies, examples) -> dict:
         sets = sorted({e["table"] for e in examples}) if kind in ("completion", "sft_example") else []
@@ -75,7 +83,9 @@ class Reasons:
             "sets": sets,
             "checkpoints": self._learners(sets),
         }  # fmt: skip
-        return found | {"fate": fate(kind, found), "kept": not any(not d["keep"] for d in decisions)}
+        failed = next((d | {"artifact": d["table"]} for d in decisions if not d["keep"]), None)
+        told = fate(kind, failed, sets, found["prompt"], bool(decisions))
+        return found | {"fate": told, "kept": failed is None}
 
     def _learners(self, sets: list[str]) -> list[str]:
         """Checkpoints whose stage reads one of these sets."""
@@ -85,17 +95,3 @@ class Reasons:
 
 def _completion_of(kind: Kind, row: dict) -> str | None:
     return row["id"] if kind == "completion" else row.get("completion_id")
-
-
-def fate(kind: Kind, found: dict) -> str:
-    """One line: what became of the row."""
-    failed = [d for d in found["decisions"] if not d["keep"]]
-    if failed:
-        return f"rejected by {failed[0]['rule']}"
-    if found["sets"]:
-        return "in " + ", ".join(s.removeprefix("data/") for s in found["sets"])
-    if kind == "prompt":
-        return f"prompt of the {found['prompt']['split']} split" if found["prompt"] else "prompt"
-    if found["prompt"] and found["prompt"]["split"] == "final":
-        return "sampled for an evaluation"
-    return "kept by every rule" if found["decisions"] else "no rule decided on it"

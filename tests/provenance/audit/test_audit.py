@@ -1,10 +1,14 @@
 """Every check holds on books in order, and fails, naming what it should, on a tampered copy."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from tasks.prompts.revoked import Tombstone
 from tasks.provenance.audit import NAMES, audit
+from tasks.provenance.audit.books import Stage
+from tasks.provenance.audit.browse import Browser
 from tests.provenance.audit.made_books import LONG, books, edit, edit_json, with_params
 
 
@@ -37,7 +41,56 @@ def test_a_table_that_cannot_be_read_is_a_finding_of_each_check_that_needs_it(ch
     assert "data/09_candidates/candidates.parquet" in {where for where, _ in found(held, "checksums")}
 
 
+@pytest.mark.parametrize("gone", ["data/01_final", "data/13_sft_data"])
+def test_a_check_of_rows_does_not_hold_where_rows_are_not_here(checkout, gone):
+    held = books(checkout)
+    shutil.rmtree(checkout / gone)
+    for check in audit(held, ["chains", "row ids", "contamination", "licences"]):
+        assert (gone, "is not here: nothing in it was looked at") in {(f.where, f.problem) for f in check.violations}
+
+
+def test_to_look_at_nothing_proves_nothing(template):
+    told = {where for where, _ in found(replace(books(template), stages={}))}
+    assert told == {"data/01_final", *NAMES} - {"contamination", "git clean"}
+
+
+def test_annotations_may_hold_any_character(checkout):
+    from tasks.curation.annotation import Annotation, write_annotations
+
+    one = Annotation("r1", "p1", "2 + 2?", "4", "bad", "five\u2028four\u0085", "edit", "me")
+    write_annotations(checkout / "data/annotations.jsonl", [one])
+    stage = Stage("cold_start", "cold_start", None, params={"cold_start": {"annotations": "data/annotations.jsonl"}})
+    held = replace(books(checkout), stages={"cold_start": stage})
+    assert held.annotations == ("data/annotations.jsonl", [one])
+
+
+class TestBrowser:
+    def test_a_damaged_set_is_listed_without_rows_and_the_others_with_theirs(self, checkout):
+        browser = Browser(books(checkout))
+        file = checkout / "data/09_candidates/candidates.parquet"
+        file.write_bytes(file.read_bytes()[:-100])
+        samples = browser.samples(2)
+        damage = {s["name"]: s["damage"] for s in browser.sets()}
+        assert samples["09_candidates/candidates"] == [] and len(samples["13_sft_data/examples"]) == 2
+        assert samples["13_sft_data/examples"][0]["verdict"]["status"] == "ok", "other tables are still asked"
+        assert {name for name, what in damage.items() if what} == {"09_candidates/candidates"}
+
+    def test_answers_are_kept_by_their_bytes(self, template, monkeypatch):
+        monkeypatch.setattr("tasks.provenance.audit.browse.KEPT_BYTES", 8 * 100)
+        browser = Browser(books(template))
+        for word in ("the", "think", "result"):
+            assert browser.page("13_sft_data/examples", word, limit=1)["total"] <= 64
+        assert 1 <= sum(n.nbytes for n in browser.numbers.values()) <= 8 * 100 and len(browser.numbers) < 3
+
+
 class TestChecksums:
+    def test_a_folder_that_was_emptied(self, checkout):
+        held = books(checkout)
+        for file in (checkout / "data/17_r1").iterdir():
+            file.unlink()
+        where, problem = found(held, "checksums")[0]
+        assert where == "data/17_r1" and problem.startswith("is an empty folder, but dvc.lock says ")
+
     def test_a_flipped_byte_is_named_with_both_sums(self, checkout):
         held = books(checkout)
         file = checkout / "data/13_sft_data/examples.parquet"
@@ -82,7 +135,10 @@ class TestChains:
             ("11_reasoning/examples", lambda r: r[0].update(prompt="Another question"), "its prompt is not the text"),
             ("11_reasoning/examples", lambda r: r[0].update(response="Another answer"), "its response is not the text of its completion"),
             ("12_non_reasoning/examples", lambda r: r[0].update(response="Another answer"), "not the reference solution"),
+            ("11_reasoning/examples", lambda r: r[0].update(response="Another answer", origin=None), "its response is not the text of its completion"),
+            ("11_reasoning/examples", lambda r: r[0].update(response="Another answer", origin="cold_start/direct"), "its response is not the text of its completion"),
             ("11_reasoning/examples", lambda r: r[0].update(source="general"), "its source or domain"),
+            ("11_reasoning/examples", lambda r: r[0].update(source="general", origin=None), "its source or domain"),
             ("09_candidates/candidates", lambda r: r[0].update(model="f" * 64), "of no checkpoint that its stage reads"),
             ("09_candidates/candidates", lambda r: r[0].update(engine="imported", settings='{"source": "nobody"}'), "which is no declared source"),
             ("10_verdicts/verdicts", lambda r: r[0].update(completion_id="completion_lost"), "names a completion"),
@@ -100,6 +156,17 @@ class TestChains:
         edit(checkout, table, change)
         problems = found(checkout, "chains")
         assert (f"data/{table}.parquet", says) in [(w, says if says in p else p) for w, p in problems], problems
+
+    def test_a_decision_on_a_revoked_source_leads_to_that_source(self, checkout):
+        def decide(name):
+            made = Tombstone("source", name, "no consent", "me", "2025-11-02").decision("prompts")
+            return lambda rows: [*rows, made]
+
+        edit(checkout, "01_prompts/decisions", decide("general"))
+        edit(checkout, "09_candidates/decisions", decide("sums"))
+        assert found(checkout, "chains", "counts") == []
+        edit(checkout, "01_prompts/decisions", decide("nobody"))
+        assert found(checkout, "chains") == [("data/01_prompts/decisions.parquet", "names a row that is in no table (row_id)")]  # fmt: skip
 
     def test_a_lost_prompt_breaks_every_row_that_answers_it(self, checkout):
         edit(checkout, "01_prompts/train", lambda rows: rows[1:])
@@ -202,9 +269,12 @@ class TestContamination:
         edit(checkout, "01_prompts/benchmarks/items", lambda rows: rows[0].update(item="another"))
         assert found(checkout, "contamination") == [("data/01_final/final.parquet", "is not in the published index of evaluation items")]  # fmt: skip
 
+    def test_responses_that_the_index_cannot_be_held_against(self, template):
+        held = with_params(books(template), "reasoning", decontamination={"text_ngram": 14})
+        assert found(held, "contamination") == [("data/01_prompts/benchmarks", "has no 14-grams: no response was compared")]  # fmt: skip
+
     def test_judgements_that_the_judge_learns_from_on_final_problems(self, checkout):
         from tasks.prompts.judgements import pairs
-        from tasks.provenance.audit.books import Stage
         from tasks.rows import derive_seed
 
         asked = next(iter(pairs(derive_seed(3, "judge"), 12))).question
@@ -247,8 +317,6 @@ class TestProtocols:
         assert where == "data/20_evaluate/r1/verdicts.parquet" and "verified by ['other']" in problem
 
     def test_two_models_under_two_protocols(self, checkout):
-        import shutil
-
         held = books(checkout)
         for other, tokens in (("r2", 32768), ("r3", 128)):
             shutil.copytree(checkout / "data/20_evaluate/r1", checkout / f"data/20_evaluate/{other}")

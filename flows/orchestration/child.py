@@ -10,8 +10,9 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from flows.orchestration import guard, tracking
+from flows.orchestration import guard, slots, tracking
 from flows.orchestration.dag import Node
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -43,6 +44,7 @@ class Children:
         self.attempts: dict[str, int] = {}  # of stages that were begun: which attempt it is
         self._alive: dict[str, subprocess.Popen] = {}
         self._cancelled: set[str] = set()
+        self._waits: dict[str, str] = {}  # stages that another run is seeing to: what is said of them meanwhile
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         for folder in ("logs", "runs"):
@@ -53,6 +55,8 @@ class Children:
 
     def progress(self, stage: str) -> dict:
         """What the stage last said about itself; {} where it said nothing yet."""
+        if note := self._waits.get(stage):
+            return _waiting(stage, note)
         try:
             return json.loads(self._progress_file(stage).read_text())
         except (OSError, ValueError):
@@ -60,7 +64,7 @@ class Children:
 
     def _tell(self, stage: str, note: str) -> None:
         """Progress of a stage that cannot say it itself, since it has not begun."""
-        self._progress_file(stage).write_text(json.dumps({"stage": stage, "done": 0, "total": 0, "note": note}))
+        self._progress_file(stage).write_text(json.dumps(_waiting(stage, note)))
 
     def _progress_file(self, stage: str) -> Path:
         return self.root / "work" / "runs" / f".{stage}.progress"
@@ -73,16 +77,38 @@ class Children:
             parent: `<flow run id>/<task run id>` under which it appears in Prefect.
         """
         started, stage, attempt = time.monotonic(), node.stage, 1
-        self.log(stage).write_text("")
-        while True:
-            state, message = self._attempt(node, parent)
-            if state != FAILED or attempt > node.retries:
-                break
-            self.attempts[stage] = attempt = attempt + 1
-            self._note(stage, f"attempt {attempt} of {1 + node.retries} in {node.retry_delay:g} s")
-            self._stopped.wait(node.retry_delay)
-        self._progress_file(stage).unlink(missing_ok=True)
+        turn = self._turn(stage)
+        if turn is None:
+            return Outcome(stage, CANCELLED, time.monotonic() - started)
+        with turn:
+            self.log(stage).write_text("")
+            while True:
+                state, message = self._attempt(node, parent)
+                if state != FAILED or attempt > node.retries:
+                    break
+                self.attempts[stage] = attempt = attempt + 1
+                self._note(stage, f"attempt {attempt} of {1 + node.retries} in {node.retry_delay:g} s")
+                self._stopped.wait(node.retry_delay)
+            self._progress_file(stage).unlink(missing_ok=True)
+            if state in GOOD:  # it is whole, however it came about
+                guard.unseal(self.root, [stage])
         return Outcome(stage, state, time.monotonic() - started, message, attempt)
+
+    def _turn(self, stage: str) -> IO[str] | None:
+        """The stage's log and progress, this run's alone while the returned file is open: two pipelines in a checkout
+        would read each other's words as their own. Waits for the other; None where this run was stopped meanwhile."""
+        path = self.root / "work" / "locks" / f"{stage}.turn"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            while not (turn := slots.try_lock(path, 0o666)):
+                holder = slots.read_holder(path) or "another run"
+                self._waits[stage] = f"waits: the stage {guard.BUSY} {holder}"
+                if self._stopped.wait(guard.PAUSE) or stage in self._cancelled:
+                    return None
+        finally:
+            self._waits.pop(stage, None)
+        slots.sign(turn, f"`{' '.join(sys.orig_argv)}`")
+        return turn
 
     def _attempt(self, node: Node, parent: str | None) -> tuple[str, str]:
         """State and, of a failure, the reason. Waits while another run or a shell is building the stage."""
@@ -184,6 +210,10 @@ def _end(processes: list[subprocess.Popen]) -> None:
                 process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 pass
+
+
+def _waiting(stage: str, note: str) -> dict:
+    return {"stage": stage, "done": 0, "total": 0, "note": note}
 
 
 def _how(text: str) -> str:

@@ -13,10 +13,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from flows.orchestration import mend, slots
+from flows.orchestration import mend, publish, slots
 
 BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
 PAUSE = 0.5  # seconds between looks at the process that is building a stage
@@ -89,7 +91,7 @@ def hold(root: Path, stage: str) -> IO[str]:
     """Take the stage's lock, kept until the returned file is closed or this process ends; BusyError if it is held."""
     path = root / "work" / "locks" / f"{stage}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = slots.try_lock(path, 0o666)
+    handle = slots.try_lock(path, 0o666, patience=1.0)  # who only asks whether it is held holds it for an instant
     if handle is None:
         raise BusyError(
             f"{stage} {BUSY} {slots.read_holder(path) or 'another process'}: wait for it or stop it; "
@@ -97,6 +99,17 @@ def hold(root: Path, stage: str) -> IO[str]:
         )
     slots.sign(handle, f"`{' '.join(sys.orig_argv)}`")
     return handle
+
+
+def unseal(root: Path, stages: Iterable[str]) -> None:
+    """Remove what a kill in the middle of publishing has left of stages that DVC has called whole since.
+
+    DVC may bring them back without running them, from its run cache or by `dvc checkout`; their seal would go on
+    telling whoever reads them that their outs do not belong together.
+    """
+    for stage in publish.half_published(root, stages):
+        with suppress(BusyError), hold(root, stage):  # busy: it is publishing right now
+            publish.unseal(root, stage)
 
 
 def await_holders(text: str, stopped: threading.Event) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flows.orchestration import in_force, mend, recipe, reproduced, schedule, slots, tracked
+from flows.orchestration import guard, in_force, mend, recipe, reproduced, schedule, slots, tracked
 from flows.orchestration.child import CANCELLED, COMPLETED, FAILED, GOOD, NOT_READY, STATES, Children, Outcome
 from flows.orchestration.dag import Dag, load_dag
 from flows.orchestration.display import display, ended
@@ -34,8 +34,10 @@ def _bring(root: Path, targets: list[str], jobs: int | None, force: bool, downst
     dag = load_dag(root, values)
     mend.mend(root)
     selected = dag.select(targets, downstream)
+    changed = stale(root, selected)
+    guard.unseal(root, (s for s in selected if s not in changed))
     forced = _forced(dag, selected, targets, downstream) if force else set()
-    todo = with_downstream(dag, stale(root, selected) | forced, selected)
+    todo = with_downstream(dag, changed | forced, selected)
     if todo:
         recipe.validate(root, root / "params.yaml")
     elif not tracked.within():  # what was triggered from the UI shows its fresh stages there
@@ -88,13 +90,13 @@ def stale(root: Path, stages: Iterable[str]) -> set[str]:
     wanted, found = set(stages), set()
     try:
         with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
-            for stage in repo.index.stages:
-                if stage.addressing in wanted:
-                    try:
-                        if stage.status():
-                            found.add(stage.addressing)
-                    except LockError:  # somebody is building it right now: ask again when its turn comes
-                        found.add(stage.addressing)
+            ours = [s for s in repo.index.stages if s.path_in_repo == "dvc.yaml" and s.name in wanted]
+            for stage in ours:  # `name`: what DVC calls `addressing` depends on the folder that one is in
+                try:
+                    if stage.status():
+                        found.add(stage.name)
+                except LockError:  # somebody is building it right now: ask again when its turn comes
+                    found.add(stage.name)
     except DvcException as exc:
         raise ParamsError(f"{root}: DVC says: {exc}") from exc
     return found
@@ -209,19 +211,28 @@ class Pipeline:
 
     def _startable(self) -> list[str]:
         """Longest remaining path first, as far as places and accelerators go; the locks of `slots` have the last word."""
-        free, gpus = self.jobs - len(self.running), self.gpus - sum(self._gpus(s) for s in self.running)
+        free = self.jobs - sum(not self._elsewhere(s) for s in self.running)
+        gpus = self.gpus - sum(self._gpus(s) for s in self.running)
         ready = [s for s in self.todo if not any(u in self.todo or u in self.running for u in self.dag.upstream[s])]
         chosen: list[str] = []
         for stage in sorted(ready, key=lambda s: (-self.rank[s], s)):
-            if len(chosen) < free and self._gpus(stage) <= gpus:
-                gpus -= self._gpus(stage)
+            place = 0 if self._elsewhere(stage) else 1
+            if place <= free and self._gpus(stage) <= gpus:
+                free, gpus = free - place, gpus - self._gpus(stage)
                 chosen.append(stage)
         return chosen
 
+    def _elsewhere(self, stage: str) -> bool:
+        """Whether another machine builds it, and this one only waits."""
+        if not self.dag[stage].pool:
+            return False
+        from flows.orchestration import pools
+
+        return pools.elsewhere(self.dag[stage]) is not None
+
     def _gpus(self, stage: str) -> int:
         """Accelerators of this machine that the stage takes."""
-        node = self.dag[stage]
-        return 0 if node.pool else min(node.gpu, self.gpus)
+        return 0 if self._elsewhere(stage) else min(self.dag[stage].gpu, self.gpus)
 
     def time_left(self) -> float:
         now, left = time.monotonic(), {}

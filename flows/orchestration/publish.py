@@ -134,6 +134,12 @@ def half_published(root: Path, stages: Iterable[str]) -> list[str]:
     return [stage for stage in stages if any((root / "work" / stage).glob(f"*/{SEAL}"))]
 
 
+def unseal(root: Path, stage: str) -> None:
+    """Forget that the stage was killed while it published: its outs are known to belong together."""
+    for seal in (root / "work" / stage).glob(f"*/{SEAL}"):
+        seal.unlink(missing_ok=True)
+
+
 def _out_name(path: str) -> str:
     return short_name(path) if path.startswith("data/") else Path(path).name
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 import yaml
 
-from flows.orchestration import guard
+from flows.orchestration import guard, in_force, pipeline
 from tests.toy.project import Toy, until
 
 
@@ -53,13 +53,26 @@ def test_same_lock_as_plain_dvc_repro(built, tmp_path):
 
 
 def test_a_run_with_nothing_to_do_is_cheap(done):
+    seal = done.root / "work/numbers/0123/sealed.json"  # killed while it published; then DVC brought its outs back
+    seal.parent.mkdir(parents=True)
+    seal.write_text("{}")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     said = done.r1("run")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "All 4 stages are up to date." in said
     assert "11 of 11 artifacts reproduced bit for bit" in said and "| plant | height |" in said
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert not seal.exists(), "what reads its outs would be refused"
     assert "4 of 4 stages are up to date" in done.r1("status")
+
+
+def test_what_is_stale_does_not_depend_on_the_folder_one_is_in(done, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(done.root / ".site"))
+    monkeypatch.chdir(done.root / "flows")
+    stages = ["numbers", "grow@fir", "grow@oak", "harvest"]
+    assert pipeline.stale(done.root, stages) == set()
+    done.set("grow.plants.fir.steps", 4)
+    assert pipeline.stale(done.root, stages) == {"grow@fir"}
 
 
 def test_only_what_depends_on_a_change_runs(done):
@@ -178,7 +191,12 @@ def test_waits_for_a_stage_that_somebody_else_is_building(toy):
 
 
 def test_recipes_are_put_in_force_and_edits_are_not_lost(toy):
-    said = toy.r1("use", "large")
+    before = toy.read("params.yaml")
+    with in_force.building(toy.root):  # as a pipeline does
+        use = toy.start(*toy.r1_command("use", "large"), PYTHONUNBUFFERED="1")
+        assert "waiting for a run in this checkout" in use.stdout.readline()
+        assert toy.read("params.yaml") == before
+    said, _ = use.communicate(timeout=60)
     assert "recipe: small -> large" in said and "numbers.count: 20 -> 40" in said
     assert toy.read("params.yaml") == toy.read("recipes/large.yaml")
     toy.set("seed", 9)

@@ -1,11 +1,12 @@
 """What starts first, and how long it will take."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flows.orchestration import schedule
+from flows.orchestration import pools, schedule
 from flows.orchestration.child import Children
 from flows.orchestration.dag import Dag, Node, load_dag
 from flows.orchestration.pipeline import Pipeline
@@ -63,6 +64,22 @@ def test_a_gpu_takes_one_stage_at_a_time(tmp_path):
     assert pipeline._startable() == ["r1_zero", "student_base@qwen"]
     pipeline.gpus = 2
     assert set(pipeline._startable()) == {"r1_zero", "evaluate@base", "student_base@qwen"}
+
+
+def test_a_stage_that_another_machine_builds_takes_no_place_and_no_accelerator_here(tmp_path, monkeypatch):
+    dag = load_dag(ROOT)
+    for stage in ("r1_zero", "evaluate@base"):
+        dag.nodes[stage] = replace(dag[stage], meta={"prefect": {"pool": "big", "gpu": True}})
+    pipeline = Pipeline(tmp_path, dag, list(dag.nodes), set(), 1, Children(tmp_path, 1))
+    pipeline.gpus, pipeline.todo = 1, {"r1_zero", "evaluate@base", "student_base@qwen"}
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.delenv(pools.WORKER, raising=False)
+    monkeypatch.delenv(pools.HERE, raising=False)
+    assert set(pipeline._startable()) == {"r1_zero", "evaluate@base", "student_base@qwen"}
+    pipeline.running, pipeline.todo = {"r1_zero": 0.0}, {"student_base@qwen"}
+    assert pipeline._startable() == ["student_base@qwen"]
+    monkeypatch.setenv(pools.HERE, "off")
+    assert pipeline._startable() == [], "built here, it takes both"
 
 
 def test_every_stage_that_puts_a_model_on_the_accelerator_takes_one():

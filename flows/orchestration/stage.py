@@ -13,6 +13,7 @@
 `python -m flows.distill qwen` runs item `qwen`. What the stage reads and writes is looked up in dvc.yaml.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -194,7 +195,7 @@ def _need_inputs(dag: Dag, node: Node, root: Path) -> None:
     if half := publish.half_published(root, dag.upstream[node.stage]):
         raise StageError(
             f"{half[0]} was stopped while it published, so its outs may not belong together; "
-            f"finish it with `r1 run {half[0]}`"
+            f"finish it with `r1 run {half[0]}`, or make it anew with `r1 run --force {half[0]}`"
         )
 
 
@@ -212,8 +213,11 @@ def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, fac
         run.log("finished by an earlier run, which was stopped while it published")
         metrics = json.loads(next((space.measures[path] for path in run.node.metrics), "{}"))
     size = space.publish()
-    seconds = book.write(run, space.resumed, size)
-    run.log(f"done in {human(seconds)}")
+    with contextlib.suppress(OSError):  # from here on a full disk, the log's too, takes nothing back
+        try:
+            run.log(f"done in {human(book.write(run, space.resumed, size))}")
+        except OSError as exc:
+            run.log(f"done, and published; what it cost could not be noted: {exc}")
     return metrics
 
 

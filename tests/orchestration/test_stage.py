@@ -28,6 +28,12 @@ def test_publishes_outs_with_manifests_metrics_and_a_run_book(toy):
     assert not toy.has("work/numbers"), "the work folder is spent after publishing"
 
 
+def test_what_is_published_stays_so_where_the_run_book_cannot_be_written(toy):
+    (toy.root / "work/runs/numbers.json").mkdir(parents=True)  # stands for a disk that is full
+    assert "done, and published; what it cost could not be noted" in toy.stage("numbers")
+    assert toy.has("metrics/numbers.json")
+
+
 def test_items_curves_and_progress(toy):
     toy.stage("numbers")
     said = toy.stage(

@@ -14,7 +14,9 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from flows.orchestration import tracking
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 4.0  # seconds for one answer
 PAUSE = 20.0  # seconds before a server that failed to answer is asked again
+REFUSALS = (404, 409, 422)  # HTTP
 ASK = 2.0  # seconds between questions whether the run is being cancelled
 TYPES = {
     COMPLETED: "COMPLETED",
@@ -42,6 +45,10 @@ class Away(Exception):
     """The server does not answer."""
 
 
+class Refused(Away):
+    """It answers, and will never take this: what it is about was deleted in the UI, or is not as it was."""
+
+
 def ask(url: str, path: str, body: Any = None) -> Any:
     """POST `body` as JSON, or GET without one; the answer. Away where there is none within TIMEOUT seconds."""
     headers = {"content-type": "application/json"}
@@ -52,8 +59,9 @@ def ask(url: str, path: str, body: Any = None) -> Any:
         with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", data, headers), timeout=TIMEOUT) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as exc:
-        raise Away(f"{path}: HTTP {exc.code}: {exc.read()[:300].decode(errors='replace')}") from None
-    except (OSError, ValueError) as exc:
+        kind = Refused if exc.code in REFUSALS else Away
+        raise kind(f"{path}: HTTP {exc.code} {exc.reason}") from None
+    except (OSError, ValueError, HTTPException) as exc:  # the last: it died in the middle of its answer
         raise Away(f"{path}: {exc}") from None
 
 
@@ -97,7 +105,11 @@ class FlowRun:
         try:
             self.id = self.id or self._begin()
             for stage in self.pipeline.selected:
-                self._tell(stage)
+                state = self._state(stage)
+                if self._told.get(stage) != state:
+                    with suppress(Refused):  # the others' pages go on
+                        self._tell(stage, *state)
+                    self._told[stage] = state
             if self._unsaid:
                 ask(self._url, "logs/", [line | {"flow_run_id": self.id} for line in self._unsaid])
                 self._unsaid.clear()
@@ -121,11 +133,7 @@ class FlowRun:
         stages = [s for s in self.pipeline.selected if s in self.pipeline.todo or s in self.pipeline.running]
         return f"r1 run: {', '.join(stages[:3])}" + (f" +{len(stages) - 3}" if len(stages) > 3 else "")
 
-    def _tell(self, stage: str) -> None:
-        state = self._state(stage)
-        if self._told.get(stage) == state:
-            return
-        kind, name, message = state
+    def _tell(self, stage: str, kind: str, name: str, message: str) -> None:
         body = {"type": kind, "name": name, "message": message or None}
         if stage in self._tasks:
             ask(self._url, f"task_runs/{self._tasks[stage]}/set_state", {"state": body, "force": True})
@@ -141,7 +149,6 @@ class FlowRun:
                 "state": body,
             }
             self._tasks[stage] = ask(self._url, "task_runs/", task)["id"]
-        self._told[stage] = state
 
     def _state(self, stage: str) -> tuple[str, str, str]:
         """Type, name and message of the stage's state in Prefect."""

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def server() -> str | None:
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:
             return url if answer.status == 200 else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):  # the last: it died in the middle of its answer
         print(f"PREFECT_API_URL is {url}, which does not answer: running without it", file=sys.stderr, flush=True)
         return None
 

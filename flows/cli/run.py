@@ -61,9 +61,11 @@ def use(
 
 
 def _use(root, recipe: str, force: bool) -> None:
+    from flows.orchestration import in_force
     from flows.orchestration.recipe import put_in_force
 
-    changes = put_in_force(root, recipe, force)
+    with in_force.changing(root):
+        changes = put_in_force(root, recipe, force)
     print(f"{recipe} is in force" + (f", {len(changes)} values changed:" if changes else "; no value changed"))
     for change in changes:
         print(f"  {change}")

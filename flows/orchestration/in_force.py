@@ -58,7 +58,7 @@ def _held_stages(root: Path) -> list[str]:
             continue
         with open(path, "ab") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.append(path.stem)
     return held

@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -89,7 +90,7 @@ def window(root: Path, port: int | None = None) -> Window:
 
 def running(root: Path) -> dict | None:
     """What the keeper of this checkout wrote about itself, `{pid, port, url}`; None where none lives."""
-    lock = _lock(root / ".prefect" / "keeper.lock")
+    lock = _lock(root / ".prefect" / "keeper.lock", fcntl.LOCK_SH)  # two who ask do not see each other
     if lock:
         lock.close()
         return None
@@ -127,7 +128,8 @@ def start(wanted: Window) -> tuple[str, bool]:
         if keeper is None and time.monotonic() > began + 5:
             break
         time.sleep(0.2)
-    stop(wanted.root)
+    if was_up is None:  # what somebody else started, and may be at work, is not ours to end
+        stop(wanted.root)
     raise ParamsError(f"the Prefect server did not come up; the end of {wanted.log}:\n{_tail(wanted.log)}")
 
 
@@ -157,7 +159,7 @@ def keep() -> None:
     """Keep the server and the runner of the deployments up until SIGTERM."""
     here = window(find_root())
     here.home.mkdir(exist_ok=True)
-    lock = _lock(here.home / "keeper.lock")
+    lock = _lock(here.home / "keeper.lock", patience=1.0)  # who asks whether one lives holds it for an instant
     if lock is None:
         return  # two `make ui` at once: the other one keeps it
     signal.signal(signal.SIGTERM, _leave)
@@ -261,16 +263,20 @@ def _signal(pid: int, sig: int) -> None:
         pass
 
 
-def _lock(path: Path) -> IO[bytes] | None:
-    """The lock, or None where somebody holds it."""
+def _lock(path: Path, kind: int = fcntl.LOCK_EX, patience: float = 0.0) -> IO[bytes] | None:
+    """The lock, or None where somebody holds it, for `patience` seconds and longer."""
     path.parent.mkdir(exist_ok=True)
     handle = open(path, "ab")  # noqa: SIM115 - the open file is the lock
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                handle.close()
+                return None
+            time.sleep(0.05)
 
 
 def _need_free(port: int) -> None:
@@ -288,7 +294,7 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/api/health", timeout=3) as answer:
             return answer.status == 200
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

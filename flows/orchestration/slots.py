@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
 from flows.orchestration.root import ParamsError
 
 FOLDER, COUNT = "R1_SLOTS_DIR", "R1_CPU_SLOTS"
+DEVICES, DRIVER = Path("/dev"), Path("/proc/driver/nvidia/gpus")
 TICK = 0.2  # seconds between looks at what may have become free
 
 
@@ -44,13 +46,31 @@ def cpus() -> list[str]:
 
 
 def gpus() -> list[str]:
-    """Names of the accelerators this process may use: those in CUDA_VISIBLE_DEVICES, else all of the machine."""
-    if not os.path.exists("/dev/nvidiactl"):
+    """CUDA's names of the accelerators this process may use: those in CUDA_VISIBLE_DEVICES, else all of the machine."""
+    if not (DEVICES / "nvidiactl").exists():
         return []
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
-    found = [re.fullmatch(r"nvidia(\d+)", p.name) for p in Path("/dev").iterdir()]
+        names = [name.strip() for name in given.split(",")]
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))  # CUDA, too, stops there
+    return [str(index) for index in range(len(_minors()))]
+
+
+def _minors() -> list[str]:
+    """Numbers that the driver gives the accelerators, in the order of CUDA's indices; a container may see some only."""
+    found = [re.fullmatch(r"nvidia(\d+)", p.name) for p in DEVICES.iterdir()]
     return sorted((m[1] for m in found if m), key=int)
+
+
+def _minor(name: str) -> str:
+    """The driver's number of an accelerator that CUDA calls by index or UUID, so that both names are one lock."""
+    if name.isdigit():
+        minors = _minors()
+        return minors[int(name)] if int(name) < len(minors) else name
+    for file in DRIVER.glob("*/information"):
+        said = dict(re.findall(r"^([\w ]+):[ \t]*(.*?)[ \t]*$", file.read_text(errors="replace"), re.MULTILINE))
+        if said.get("GPU UUID", "").startswith(name) and "Device Minor" in said:
+            return said["Device Minor"]
+    return name  # such as a MIG instance
 
 
 def take(stage: str, gpu: int, threads: int, say: Callable[[str], None] = print) -> Held:
@@ -98,6 +118,7 @@ def _take(kind: str, names: Sequence[str], wanted: int, stage: str, say: Callabl
 
 
 def _file(folder: Path, kind: str, name: str) -> Path:
+    name = _minor(name) if kind == "gpu" else name
     return folder / f"{kind}-{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"
 
 
@@ -127,18 +148,22 @@ def _unusable(folder: Path, exc: OSError) -> ParamsError:
     return ParamsError(f"no locks in {folder} ({exc}): set {FOLDER} to a folder that all its users can write")
 
 
-def try_lock(path: Path, mode: int = 0o644) -> IO[str] | None:
-    """The open file that is the lock, or None where somebody holds it."""
+def try_lock(path: Path, mode: int = 0o644, patience: float = 0.0) -> IO[str] | None:
+    """The open file that is the lock, or None where somebody holds it, for `patience` seconds and longer."""
     try:
         handle = os.fdopen(_open(path, mode), "r+", encoding="utf-8", errors="replace")
     except OSError as exc:
         raise _unusable(path.parent, exc) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                handle.close()
+                return None
+            time.sleep(0.05)
 
 
 def _open(path: Path, mode: int) -> int:

@@ -110,6 +110,27 @@ def test_each_stage_sees_only_the_accelerators_it_took(tmp_path, monkeypatch):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,GPU-4f/1", "as many as there are"
 
 
+def test_an_accelerator_is_one_lock_by_whatever_name(tmp_path, monkeypatch):
+    """/dev and /proc/driver/nvidia as the driver lays them out, in a container that sees the second and the fourth."""
+    for name in ("nvidiactl", "nvidia1", "nvidia3", "nvidia-uvm"):
+        (tmp_path / name).write_text("")
+    for minor, place in (("3", "0000:04:00.0"), ("1", "0000:02:00.0")):
+        (tmp_path / place).mkdir()
+        text = f"Model: \t\t NVIDIA X\nVideo BIOS: \t\nGPU UUID: \t GPU-{minor}f-aa\nDevice Minor: \t {minor}\n"
+        (tmp_path / place / "information").write_text(text)
+    monkeypatch.setattr(slots, "DEVICES", tmp_path)
+    monkeypatch.setattr(slots, "DRIVER", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert slots.gpus() == ["0", "1"], "CUDA counts what it sees"
+    lock = slots._file(tmp_path, "gpu", "1")
+    assert lock.name == "gpu-3.lock" and lock == slots._file(tmp_path, "gpu", "GPU-3f")
+    assert slots._file(tmp_path, "gpu", "GPU-1f-aa").name == "gpu-1.lock"
+    assert slots._file(tmp_path, "cpu", "1").name == "cpu-1.lock"
+    for given, seen in (("-1", []), ("", []), ("1,-1,0", ["1"]), ("GPU-3f,0", ["GPU-3f", "0"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert slots.gpus() == seen
+
+
 def test_slots_are_the_cores_this_process_may_use(monkeypatch):
     monkeypatch.delenv(slots.COUNT, raising=False)
     assert slots.cpus() == [str(core) for core in sorted(os.sched_getaffinity(0))]

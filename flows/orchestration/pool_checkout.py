@@ -67,12 +67,14 @@ def _share_dvc(clone: Path, place: Path) -> None:
     from dvc.config import Config
 
     own = Config(dvc_dir=str(clone / ".dvc"))
+    private = place / ".dvc" / "config.local"  # before there is a credential in it; DVC writes it in place
+    private.touch(mode=0o600)
+    private.chmod(0o600)
     with Config(dvc_dir=str(place / ".dvc")).edit("local") as local:
         local["cache"] = dict(own.get("cache") or {}) | {"dir": cache_folder(clone, own)}
         local["remote"] = {name: dict(values) for name, values in (own.get("remote") or {}).items()}
         if name := (own.get("core") or {}).get("remote"):
             local.setdefault("core", {})["remote"] = name
-    os.chmod(place / ".dvc" / "config.local", 0o600)
 
 
 def cache_folder(clone: Path, config: dict) -> str:

@@ -161,12 +161,14 @@ class Pool:
             )
         raise PoolError(f"{SENDINGS} workers of pool {self.name} were lost over it; look at the worker's own machine")
 
-    def cancel(self) -> None:
-        """Have the worker stop; called where the pipeline itself is stopped."""
-        from prefect.states import Cancelling
+    def cancel(self, why: str = "the pipeline was stopped") -> None:
+        """Take the job back where no worker has begun it, so that none begins it later; else have the worker stop."""
+        from prefect.states import Cancelled, Cancelling
 
-        if self.run is not None:
-            self.client.set_flow_run_state(self.run.id, Cancelling(message="the pipeline was stopped"), force=True)
+        now = self.run and self.client.read_flow_run(self.run.id).state
+        if now and not now.is_final():
+            state = Cancelled(message=why) if now.is_scheduled() else Cancelling(message=why)
+            self.client.set_flow_run_state(self.run.id, state, force=True)
 
     def _send(self, job: Job) -> None:
         deployment = self._deployment()
@@ -212,6 +214,7 @@ class Pool:
     def _wait_for_worker(self, end: float, why: str) -> None:
         remedy = f"start one with `r1 worker {self.name}` on the machine that shall build it"
         if time.monotonic() > end:
+            self._ask(lambda: self.cancel(f"pool {self.name} {why}"))
             raise PoolError(f"pool {self.name} {why}: {remedy}, or build here: {HERE}=off r1 run")
         if not self._waiting:
             print(f"waiting: pool {self.name} {why}; {remedy}", flush=True)

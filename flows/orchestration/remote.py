@@ -13,7 +13,7 @@ DVC's locks are held by process: one call at a time in a process, never beside a
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,8 +93,10 @@ def fetch(root: Path, stage: str, value: str | None = None) -> bool:
     Args:
         value: the entry that must be there, as named by `send`; `dvc repro` then restores this one.
 
+    An entry of whose outputs the remote lacks some, after a `dvc gc --cloud` for one, counts as none.
+
     Raises:
-        RemoteError: the entry `value` is missing, or what an entry names is.
+        RemoteError: the entry `value` is missing, or something of what it names; or a transfer failed.
     """
     with _repo(root) as repo:
         key = _key(repo, _stage(repo, stage, save=True))
@@ -106,28 +108,34 @@ def fetch(root: Path, stage: str, value: str | None = None) -> bool:
                 f"{stage} was built elsewhere, but not of this checkout's inputs: did something change here "
                 "meanwhile? Run it again"
             )
+        found = False
         for name in [value] if value else names:
-            _fetch(repo, remote.fs, remote.fs.join(folder, name), stage, key, name)
-    return bool(names)
+            whole = _fetch(repo, remote.fs, remote.fs.join(folder, name), stage, key, name)
+            if value and not whole:
+                raise RemoteError(f"{stage} was built elsewhere, but the remote lacks some of it: run it again")
+            found |= whole
+    return found
 
 
-def _fetch(repo: "Repo", fs: Any, there: str, stage: str, key: str, name: str) -> None:
-    """The objects, then the entry: DVC must never find one without the other."""
+def _fetch(repo: "Repo", fs: Any, there: str, stage: str, key: str, name: str) -> bool:
+    """The objects, then the entry: DVC must never find one without the other. False where some are not there."""
     from dvc.utils.serialize import load_yaml
 
     here = repo.stage_cache._get_cache_path(key, name)
     fresh = f"{here}.new"
-    again(f"fetching the run-cache entry of {stage}", lambda: _get(fs, there, fresh))
-    made = repo.stage_cache._create_stage(load_yaml(fresh))
-
-    def pull_all() -> None:
-        _complete(repo.cloud.pull(_objects(made)))
-        if not made.outs_cached():  # DVC only warns of what the remote lacks
-            raise OSError("the remote lacks some of it")
-
-    again(f"fetching what {stage} made", pull_all)
-    os.replace(fresh, here)
-    os.utime(here)  # of several, DVC restores the newest
+    try:
+        again(f"fetching the run-cache entry of {stage}", lambda: _get(fs, there, fresh))
+        made = repo.stage_cache._create_stage(load_yaml(fresh))
+        again(f"fetching what {stage} made", lambda: _complete(repo.cloud.pull(_objects(made))))
+        if not made.outs_cached():  # DVC has only warned of what the remote lacks
+            print(f"{stage}: the remote lacks some of what its run-cache entry {name[:8]} names", flush=True)
+            return False
+        os.replace(fresh, here)
+        os.utime(here)  # of several, DVC restores the newest
+        return True
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh)
 
 
 def forget(root: Path, stage: str) -> None:

@@ -134,6 +134,7 @@ def test_a_failure_over_there_is_told_here(toy, tmp_path):
     with checkout(other.root, job) as place:
         assert (place / "params.yaml").read_text() == toy.read("params.yaml")
         config = (place / ".dvc" / "config.local").read_text()
+        assert (place / ".dvc" / "config.local").stat().st_mode & 0o777 == 0o600
         assert str(other.root / ".dvc" / "cache") in config and str(toy.root.parent / "store") in config
     assert not place.exists()
 
@@ -190,6 +191,21 @@ def test_where_a_stage_is_built(toy, monkeypatch):
     monkeypatch.delenv(pools.HERE)
     monkeypatch.setenv(pools.WORKER, str(toy.root))
     assert pools.elsewhere(node) is None, "a worker sends nothing on"
+
+
+def test_a_job_that_no_worker_has_begun_is_taken_back(toy, server, monkeypatch):
+    from prefect import flow
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    monkeypatch.setattr(pools, "POLL", 0.1)
+    for name, value in (server.env | {"R1_POOL_PATIENCE": "0.5"}).items():
+        monkeypatch.setenv(name, value)
+    with pools._client() as client:
+        client.create_work_pool(WorkPoolCreate(name="idle", type="process"))
+        client.create_deployment(client.create_flow(flow(name=pools.FLOW)(print)), "idle", work_pool_name="idle")
+        with pytest.raises(pools.PoolError, match="pool idle has no worker that answers"):
+            pools.Pool(client, "idle").build(_job(_pooled(toy)), None)
+    assert [r["state_type"] for r in server.ask("flow_runs")] == ["CANCELLED"]
 
 
 def test_a_worker_says_what_it_lacks(toy):

@@ -107,7 +107,7 @@ def contamination(root: Path, a: str, b: str, ngram: int) -> int:
 
     page = root / "work" / "contamination.html"
     page.parent.mkdir(exist_ok=True)
-    status, answer = _json(root, "contamination", a, b, "--ngram", str(ngram), "--html", str(page), "--json")
+    status, answer = _json(root, *contamination_words(a, b, ngram, page))
     if answer:
         create_table_artifact(answer["table"], key="contamination", description=f"what {a} has of {b}")
         found = "\n".join(f"| {o['a']} | {o['b']} | {o['coverage']:.0%} |" for o in answer["overlaps"][:SHOWN])
@@ -116,6 +116,11 @@ def contamination(root: Path, a: str, b: str, ngram: int) -> int:
         )
         create_markdown_artifact(f"{words}\nTexts side by side: `{page}`\n", key="contamination-overlaps")
     return status
+
+
+def contamination_words(a: str, b: str, ngram: int, page: Path) -> list[str]:
+    """The command; what was typed into the form comes last, so that none of it is read as an option."""
+    return ["contamination", "--ngram", str(ngram), "--html", str(page), "--json", "--", a, b]
 
 
 def _checks(answer: dict) -> str:

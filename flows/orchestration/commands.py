@@ -124,12 +124,11 @@ def contamination_words(a: str, b: str, ngram: int, page: Path) -> list[str]:
 
 
 def _checks(answer: dict) -> str:
-    checks = answer.get("checks", []) if isinstance(answer, dict) else []
-    rows = [
-        f"| {'✓' if not c.get('violations') else '✗'} | {c.get('name', '')} | {c.get('proves', c.get('what', ''))} |"
-        for c in checks
-    ]
-    return "\n".join(["| | check | what it proves |", "|---|---|---|", *rows]) if rows else ""
+    """The checks of `r1 audit --json`, and below them what was found, as Markdown."""
+    checks = answer.get("checks", [])
+    rows = [f"| {'✓' if c['passed'] else '✗'} | {c['check']} | {c['proves']} |" for c in checks]
+    found = [f"- {c['check']}, {f['level']}: `{f['where']}` {f['problem']}" for c in checks for f in c["findings"]]
+    return "\n".join(["| | check | what it proves |", "|---|---|---|", *rows, "", *found[:SHOWN]]) if rows else ""
 
 
 def _json(root: Path, *words: str) -> tuple[int, dict]:

@@ -74,7 +74,7 @@ def test_reasons_stand_beside_each_row(browser):
     found = browser.page("09_candidates/candidates", filters={"outcome": "text_coverage"})
     assert found["total"] == 16
     row = found["rows"][0]
-    assert row["fate"] == "rejected by text_coverage" and not row["kept"]
+    assert row["fate"] == "rejected by text_coverage (decontamination) in data/11_reasoning" and not row["kept"]
     assert [d["rule"] for d in row["decisions"] if not d["keep"]] == ["text_coverage"] and len(row["decisions"]) == 14
     assert row["verdict"]["status"] == "ok" and row["completion"]["checkpoint"] == "data/08_dev2"
     assert row["prompt"]["licence"] == "MIT" and row["prompt"]["origin"].startswith("data/raw/sums.jsonl:")

@@ -37,9 +37,10 @@ def _explained() -> tuple[type[Exception], ...]:
     """Errors whose message is all that a person needs."""
     from flows.orchestration.params import ParamsError
     from tasks.curation.policy import CurationError
+    from tasks.provenance.artifacts import ArtifactError
     from tasks.verification.verdict import VerificationError
 
-    return ParamsError, CurationError, VerificationError
+    return ArtifactError, ParamsError, CurationError, VerificationError
 
 
 def main() -> None:

@@ -36,13 +36,18 @@ def quickly(words: list[str]) -> None:
 
 
 def answer(row_id: str | None, text: str | None, as_json: bool, index: str | Path | None) -> int:
-    """Print the story of a row, by its id or by its text; the exit status."""
+    """Print the story of a row, by its id or by its text; the exit status. ParamsError where something is damaged."""
+    from tasks.provenance.artifacts import ArtifactError
+
     root = find_root()
     books = open_books(root, Path(index) if index else root / "work" / "index")
-    if text is None:
-        return tell(books, [row_id], None, as_json)
-    match = by_text(books, sys.stdin.read() if text == "-" else text)
-    return tell(books, [hit["id"] for hit in match["rows"]], match, as_json) if match else UNKNOWN
+    try:
+        if text is None:
+            return tell(books, [row_id], None, as_json)
+        match = by_text(books, sys.stdin.read() if text == "-" else text)
+        return tell(books, [hit["id"] for hit in match["rows"]], match, as_json)
+    except ArtifactError as error:
+        raise ParamsError(str(error)) from None
 
 
 def open_books(root: Path, cache: Path):
@@ -51,7 +56,7 @@ def open_books(root: Path, cache: Path):
     from tasks.provenance.books import Books
 
     try:
-        books = Books(root, cache, readers(root, cache))
+        books = Books(root, cache, **stages(root, cache))
         if not books.tables:
             raise ParamsError(f"{root / 'data'} holds no finished table; build some with `r1 run`, or `dvc pull`")
         if missing := books.index.missing():
@@ -66,47 +71,51 @@ def open_books(root: Path, cache: Path):
     return books
 
 
-def readers(root: Path, cache: Path) -> dict[str, list[str]]:
-    """Artifact -> artifacts of the stages that read it, of dvc.yaml; kept beside the index, for reading it takes a while."""
+def stages(root: Path, cache: Path) -> dict:
+    """`outs`: the artifacts of dvc.yaml. `readers`: artifact -> artifacts of the stages that read it.
+
+    Kept beside the index, for reading dvc.yaml takes a while; empty where it cannot be read without params.yaml.
+    """
     files = [root / "dvc.yaml", root / "params.yaml"]
     if not all(f.is_file() for f in files):
         return {}
     digest = hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()
-    kept = cache / "readers.json"
+    kept = cache / "stages.json"
     try:
         stored = json.loads(kept.read_text())
-        if stored["of"] == digest:
-            return stored["readers"]
+        if stored.pop("of") == digest:
+            return {name: stored[name] for name in ("outs", "readers")}
     except (OSError, ValueError, KeyError):
         pass
     from flows.orchestration.dag import load_dag
     from flows.orchestration.publish import write_atomically
 
-    found: dict[str, list[str]] = {}
+    found: dict[str, list] = {"outs": [], "readers": {}}
     for node in load_dag(root).nodes.values():
+        outs = [out for out in node.outs if out.startswith("data/")]
+        found["outs"] += outs
         for dep in node.deps:
             if dep.startswith("data/"):
-                found.setdefault(dep, []).extend(out for out in node.outs if out.startswith("data/"))
+                found["readers"].setdefault(dep, []).extend(outs)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept, json.dumps({"of": digest, "readers": found}))
+    write_atomically(kept, json.dumps({"of": digest} | found))
     return found
 
 
-def by_text(books, text: str) -> dict | None:
-    """{"text", "match", "rows"}: which rows have the text, or come near it; None, said aloud, where none do."""
+def by_text(books, text: str) -> dict:
+    """{"text", "match", "rows", "unread"}: which rows have the text, or come near it; where none do it is said aloud."""
     from tasks.provenance import texts
 
     texts.build(books, _progress)
-    match, rows = texts.find(books, text)
-    if not rows:
+    found = texts.find(books, text)
+    if not found["rows"]:
         searched = sum(t.rows for t, _ in texts.columns(books))
         _say(f"no text comes near it among {searched:,} rows")
-        return None
-    return {"text": text, "match": match, "rows": rows}
+    return {"text": text} | found
 
 
 def tell(books, ids: list[str], match: dict | None, as_json: bool) -> int:
-    """The chains, of the first id for people; of near texts only what they are."""
+    """The chains, of the first id for people; of near texts only what they are. The exit status."""
     from tasks.provenance.books import UnknownRow
     from tasks.provenance.chain import chain
 
@@ -123,7 +132,9 @@ def tell(books, ids: list[str], match: dict | None, as_json: bool) -> int:
     if as_json:
         whole = found[0] if match is None else match | {"chains": found}
         print(json.dumps(whole, ensure_ascii=False, indent=1, default=str))
-        return 0
+        return 0 if found else UNKNOWN
+    if match and not ids:
+        return UNKNOWN
     from rich.console import Console
 
     from tasks.provenance import story

@@ -1,15 +1,15 @@
 """The tables of a checkout as books: read by id, and an id found in them, however it was given."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
-from tasks.curation.annotation import Annotation
+from tasks.provenance.reviewed import reviewed
 from tasks.provenance.row_index import RowIndex, key_of, keys_of
 from tasks.provenance.rows_at import Files
 from tasks.provenance.tables import Table, manifests, tables_of
+from tasks.provenance.weights import weights
 from tasks.rows import row_id
 
 OWNERS = ("prompt", "completion", "sft_example", "preference_pair", "safety_label")  # kinds whose `id` is a row's own
@@ -31,10 +31,20 @@ class UnknownRow(Exception):
 class Books:
     """The tables of a checkout, found and read by id."""
 
-    def __init__(self, root: Path, cache: Path, readers: Mapping[str, Iterable[str]] | None = None):
-        """`cache`: folder of the row index. `readers`: artifact -> artifacts whose stage reads it, as in dvc.yaml."""
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        readers: Mapping[str, Iterable[str]] | None = None,
+        outs: Iterable[str] = ("data",),
+    ):
+        """`cache`: folder of the row index. `readers`: artifact -> artifacts whose stage reads it, as in dvc.yaml.
+
+        `outs`: what the stages write; a folder that a stage of the past left behind is no book.
+        """
         self.root, self.readers = Path(root), readers or {}
-        self.manifests = {self.name(folder): manifest for folder, manifest in manifests(self.root / "data")}
+        found = manifests(self.root / out for out in outs)
+        self.manifests = {self.name(folder): manifest for folder, manifest in found}
         self.tables = [t for name, manifest in self.manifests.items() for t in tables_of(self.root / name, manifest)]
         self.index, self.files = RowIndex(self.tables, cache), Files()
 
@@ -53,17 +63,17 @@ class Books:
                 if key in ("name", "kept_name") or row[key] == value:
                     yield table, row
 
-    def checkpoints(self) -> dict[str, str]:
-        """sha256 of the weights -> artifact."""
-        found = {}
-        for artifact, manifest in self.manifests.items():
-            weights = sorted(f["sha256"] for n, f in manifest["files"].items() if n.endswith(".safetensors"))
-            if len(weights) == 1:
-                found[weights[0]] = artifact
-        return found
+    @cached_property
+    def checkpoints(self) -> dict[str, tuple[str, str | None]]:
+        """sha256 of the weights -> (folder of the checkpoint, stage that made it)."""
+        return {
+            sha: (folder, manifest.get("stage"))
+            for artifact, manifest in self.manifests.items()
+            for folder, sha in weights(artifact, manifest).items()
+        }
 
     def is_checkpoint(self, artifact: str) -> bool:
-        return any(name.endswith(".safetensors") for name in self.manifests.get(artifact, {}).get("files", {}))
+        return bool(weights(artifact, self.manifests.get(artifact, {})))
 
     @cached_property
     def annotations(self) -> list[dict]:
@@ -72,13 +82,9 @@ class Books:
         for path in sorted(
             {s["annotations"] for a in self.manifests for s in self.sections(a) if s.get("annotations")}
         ):
-            file = self.root / path
-            lines = file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    a = Annotation(**json.loads(line))
-                    id = row_id("annotation", of=a.id, annotator=a.annotator, response=a.response)
-                    found.append(asdict(a) | {"row_id": id, "response": a.response, "file": path, "line": number})
+            for number, a in enumerate(reviewed(self.root / path), 1):
+                id = row_id("annotation", of=a.id, annotator=a.annotator, response=a.response)
+                found.append(asdict(a) | {"row_id": id, "response": a.response, "file": path, "line": number})
         return found
 
     def sections(self, artifact: str) -> list[dict]:

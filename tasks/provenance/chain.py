@@ -9,6 +9,7 @@ import json
 import re
 
 from tasks.provenance.books import OWNERS, Books, resolve
+from tasks.provenance.fate import fate
 from tasks.provenance.row_index import KEPT_NAME
 from tasks.provenance.tables import SCHEMAS, Table
 
@@ -30,7 +31,10 @@ def chain(books: Books, given: str) -> dict:
     prompt_id = id if kind == "prompt" else (row or note or {}).get("prompt_id")
     examples = _examples(books, kind, id, completion_id, note)
     prompt_id = prompt_id or next((e["prompt_id"] for _, e in examples), None)
-    decided = [completion_id, note and note["row_id"], *dict.fromkeys(e["id"] for _, e in examples), id]
+    made_into = (
+        [] if kind == "prompt" else [e["id"] for _, e in examples]
+    )  # what is said of one example is not of its prompt
+    decided = [completion_id, note and note["row_id"], *made_into, id]
     if kind in ("prompt", "sft_example") and completion_id is None and note is None:
         decided.append(prompt_id)
     decisions = [d for key in dict.fromkeys(decided) for d in _decisions(books, key)]
@@ -51,17 +55,20 @@ def chain(books: Books, given: str) -> dict:
         "contamination": [d for d in decisions if d["stage"] == "decontamination" or d["rule"] in CONTAMINATION],
         "sets": sets, "checkpoints": _checkpoints(books, sets, prompt, kind),
     }  # fmt: skip
-    return found | {"fate": fate(found)}
+    ended, asked = [s["artifact"] for s in sets], len(found["samples"])
+    return found | {"fate": fate(kind, found["decisive"], ended, prompt, bool(decisions), asked)}
 
 
 def _kind_elsewhere(books: Books, id: str) -> str:
     """Of an id that no row has as its own: it was dropped before it became one, or a person wrote the row."""
     if next(books.rows("completion_id", id), None):
         return "completion"
-    table, decision = next(books.rows("row_id", id, "decision"))
-    if decision["stage"] == "prompts":
+    table, decision = next(books.rows("row_id", id, "decision"), (None, None))
+    if decision and decision["stage"] == "prompts":
         return "dropped_prompt"
-    return id.partition("_")[0] if id.startswith(("completion_", "annotation_")) else f"dropped by {table.stage}"
+    if decision is None or id.startswith(("completion_", "annotation_")):  # reviewed after the stage ran
+        return id.partition("_")[0]
+    return f"dropped by {table.stage}"
 
 
 def _where(books: Books, own: tuple[Table, dict] | None, id: str) -> list[str]:
@@ -152,8 +159,7 @@ def _completion(books: Books, sampled: tuple[Table, dict] | None) -> dict | None
     if sampled is None:
         return None
     table, row = sampled
-    checkpoint = books.checkpoints().get(row["model"])
-    stage = books.manifests[checkpoint].get("stage") if checkpoint else None
+    checkpoint, stage = books.checkpoints.get(row["model"], (None, None))
     return row | {
         "settings": _json(row["settings"]), "checkpoint": checkpoint, "checkpoint_stage": stage,
         "table": f"{books.name(table.artifact)}/{table.name}", "sampled_by": table.stage,
@@ -194,9 +200,9 @@ def _siblings(books: Books, sampled: tuple[Table, dict] | None) -> list[dict]:
 def _samples(books: Books, prompt_id: str) -> list[dict]:
     """Every completion of a prompt, wherever it was sampled."""
     wanted = [n for n in SCHEMAS["completion"].names if n != "text"]
-    checkpoints = books.checkpoints()
+    made_by = lambda r: books.checkpoints.get(r["model"], (None,))[0]
     return [
-        _brief(books, r) | {"table": f"{books.name(t.artifact)}/{t.name}", "checkpoint": checkpoints.get(r["model"])}
+        _brief(books, r) | {"table": f"{books.name(t.artifact)}/{t.name}", "checkpoint": made_by(r)}
         for t, r in books.rows("prompt_id", prompt_id, "completion", columns=wanted)
     ]
 
@@ -270,19 +276,3 @@ def _checkpoints(books: Books, sets: list[dict], prompt: dict | None, kind: str)
                 found[made] = f"made from {artifact}"
                 todo.append(made)
     return [{"artifact": a, "stage": books.manifests[a].get("stage"), "how": how} for a, how in found.items()]
-
-
-def fate(found: dict) -> str:
-    """One line: what became of the row."""
-    reason = found["decisive"]
-    if found["kind"] == "dropped_prompt" or found["kind"].startswith("dropped by"):
-        return f"dropped by {reason['rule']} before any sampling" if reason else "dropped"
-    if found["kind"] == "prompt":
-        return f"a prompt of split {found['prompt']['split']}, asked {len(found['samples'])} times"
-    if reason:
-        return f"rejected by {reason['rule']} ({reason['stage']}) in {reason['artifact']}"
-    if found["sets"]:
-        return f"kept: in {', '.join(dict.fromkeys(s['artifact'] for s in found['sets']))}"
-    if found["prompt"] and found["prompt"]["split"] == "final":
-        return "a sample of an evaluation: no set may hold it"
-    return "kept by every rule, and in no set" if found["decisions"] else "no rule decided on it"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tasks.provenance.artifacts import REBUILD, ArtifactError, sha256
 from tasks.provenance.tables import Table
 
 BATCH = 65_536  # rows read at a time
@@ -114,10 +115,11 @@ class RowIndex:
         return [entry for path, entry in self._wanted.items() if path.name not in there]
 
     def build(self, progress: Callable[[int, int, str], None] = lambda done, of, name: None) -> None:
-        """Build what is missing and remove what belongs to no table any more."""
+        """Build what is missing and remove what belongs to no table any more. ArtifactError: a table is damaged."""
         missing = self.missing()
         if not missing:
             return
+        check(table for table, _ in missing)
         self.folder.mkdir(parents=True, exist_ok=True)
         import duckdb
 
@@ -144,6 +146,13 @@ class RowIndex:
             here = (not kinds or table.kind in kinds) and key in keys_of(table)
             if here and (found := self.runs(table, key).find(sought)):
                 yield table, found
+
+
+def check(tables: Iterable[Table]) -> None:
+    """ArtifactError where a table is not what its manifest vouches for: a file of keys bears the manifest's sha256."""
+    for table in {t.file: t for t in tables}.values():
+        if sha256(table.file) != table.sha256:
+            raise ArtifactError(f"{table.file} is damaged: it is not what its manifest vouches for; {REBUILD}")
 
 
 def _write(path: Path, table: Table, columns: tuple[str, ...], db) -> None:

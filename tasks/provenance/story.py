@@ -1,9 +1,11 @@
 """The chain of a row as people read it: the decisive rule first, then a line for each link, then rules and siblings."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 SHOWN = 12  # siblings, samples, sets and rows that repeat it; --json has all
 EXCERPT = 300  # characters of a text
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # the last ones reorder a line
 
 
 def told(found: dict, console) -> None:
@@ -83,7 +85,7 @@ def number(value: float | None) -> str:
 def _links(found: dict) -> Iterator[tuple[str, str]]:
     """(name, line) of each link of the chain that there is."""
     row, prompt, made = found["row"], found["prompt"], found["completion"]
-    yield "Kind", f"{found['kind'].replace('_', ' ')} of {', '.join(found['where'])}"
+    yield "Kind", f"{found['kind'].replace('_', ' ')} of {', '.join(found['where']) or 'no table'}"
     if prompt:
         yield (
             "Prompt",
@@ -203,10 +205,15 @@ def _short(text: str) -> str:
     return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
 
 
+def printable(words: str) -> str:
+    """Control characters of a row's text as Python writes them: a terminal would obey them. Line ends and tabs stay."""
+    return _CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], words)
+
+
 def _text(words: str, style: str = ""):
     from rich.text import Text
 
-    return Text(words, style)
+    return Text(printable(words), style)
 
 
 def matches(match: dict, console) -> None:
@@ -219,7 +226,8 @@ def matches(match: dict, console) -> None:
         return
     equal = "exactly" if match["match"] == "exact" else "but for case, spaces and punctuation"
     ids = list(dict.fromkeys(hit["id"] for hit in rows))
-    console.print(_text(f"Found {equal} in {len(ids)} rows; this is the first of them."))
+    more = f", and perhaps in {match['unread']} more, which were not read" if match["unread"] else ""
+    console.print(_text(f"Found {equal} in {len(ids)} rows{more}; this is the first of them."))
     for id in ids[1:SHOWN]:
         console.print(_text(f"  also {id}"))
     console.print()

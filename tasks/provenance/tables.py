@@ -6,6 +6,7 @@ near_duplicates, agreement, exam …). Nothing is opened but the manifests: whol
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,8 @@ def tables_of(folder: Path, manifest: dict) -> Iterator[Table]:
         for name, entry in files.items():
             if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name:
                 raise ArtifactError(f"{path}: {name!r} lies outside its folder; the manifest was tampered with")
+            if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
+                raise ArtifactError(f"{path}: the sha256 of {name!r} is none; the manifest was tampered with")
             columns = entry["columns"]
             kind = kind_of(columns)
             yield Table(folder, folder / name, kind, entry["rows"], columns, stage, entry["sha256"], entry["bytes"])

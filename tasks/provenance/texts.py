@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.provenance.artifacts import REBUILD, ArtifactError
 from tasks.provenance.books import Books
-from tasks.provenance.row_index import Runs, write_runs
+from tasks.provenance.row_index import Runs, check, write_runs
 from tasks.provenance.tables import Table
 
 COLUMNS = {  # kind -> columns whose text may be asked for
@@ -44,10 +45,11 @@ def _path(books: Books, table: Table, column: str) -> Path:
 
 
 def build(books: Books, progress: Callable[[int, int, str], None] = lambda done, of, name: None) -> None:
-    """The keys of all texts that have none yet."""
+    """The keys of all texts that have none yet. ArtifactError: a table is damaged."""
     missing = [(t, c) for t, c in columns(books) if not _path(books, t, c).is_file()]
     if not missing:
         return
+    check(table for table, _ in missing)
     import duckdb
     import pyarrow as pa
 
@@ -64,24 +66,30 @@ def build(books: Books, progress: Callable[[int, int, str], None] = lambda done,
     progress(len(missing), len(missing), "")
 
 
-def find(books: Books, text: str) -> tuple[str, list[dict]]:
-    """("exact" | "normalised" | "nearest" | "none", rows): id, kind, table, column, similarity and text of each."""
-    found = list(_equal(books, text))
+def find(books: Books, text: str) -> dict:
+    """`match`: "exact" | "normalised" | "nearest" | "none". `rows`: id, kind, table, column, similarity and text of each.
+
+    `unread`: rows that are equal but for case, spaces and punctuation and were not read, where a table has very many.
+    """
+    found, unread = _equal(books, text)
     exact = [hit for hit in found if hit["text"] == text] or [h for h in found if h["text"].strip() == text.strip()]
     if exact or found:
-        return ("exact", exact) if exact else ("normalised", found)
+        return {"match": "exact" if exact else "normalised", "rows": exact or found, "unread": unread}
     near = sorted(_nearest(books, text), key=lambda hit: (-hit["similarity"], hit["id"]))
-    return ("nearest", near[:SHOWN]) if near else ("none", [])
+    return {"match": "nearest" if near else "none", "rows": near[:SHOWN], "unread": 0}
 
 
-def _equal(books: Books, text: str):
-    sought, wanted = key_of(text), normal(text)
+def _equal(books: Books, text: str) -> tuple[list[dict], int]:
+    """(rows of the same normal form, how many more have its key): of each table the first ones are read."""
+    sought, wanted, found, unread = key_of(text), normal(text), [], 0
     for table, column in columns(books):
         runs = Runs.read(_path(books, table, column)).find(sought)
         numbers = [n for run in runs for n in run]
+        unread += max(0, len(numbers) - SCANNED)
         for row in books.files.rows(table.file, numbers[:SCANNED], ["id", column]):
             if normal(row[column]) == wanted:
-                yield _hit(books, table, column, row["id"], row[column], 1.0)
+                found.append(_hit(books, table, column, row["id"], row[column], 1.0))
+    return found, unread
 
 
 def _hit(books: Books, table: Table, column: str, id: str, text: str, similarity: float) -> dict:
@@ -111,9 +119,11 @@ def _nearest(books: Books, text: str) -> list[dict]:
     found: dict[tuple[str, str], dict] = {}
     with duckdb.connect(config={"threads": len(os.sched_getaffinity(0))}) as db:
         for table, column, id, where in places:
-            rows = db.execute(
-                query.format(id=id, column=column, where=where), given | {"file": str(table.file)}
-            ).fetchall()
+            try:
+                asked = query.format(id=id, column=column, where=where)
+                rows = db.execute(asked, given | {"file": str(table.file)}).fetchall()
+            except duckdb.Error as error:
+                raise ArtifactError(f"{table.file} cannot be read ({error}); {REBUILD}") from None
             for key, other in rows:
                 if (near := similarity(text, other)) >= LEAST:
                     hit = _hit(books, table, column, key, other, near)

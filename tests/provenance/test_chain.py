@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.dag_tables import generate
-from tasks.curation.annotation import Annotation, write_annotations
+from tasks.curation.annotation import Annotation, read_annotations, write_annotations
 from tasks.curation.examples import example
 from tasks.provenance import texts
-from tasks.provenance.artifacts import read_rows, write_manifest, write_rows
+from tasks.provenance.artifacts import ArtifactError, read_rows, write_manifest, write_rows
 from tasks.provenance.books import Books, UnknownRow, resolve
 from tasks.provenance.chain import chain
 from tasks.rows import COMPLETION, DECISION, PREFERENCE_PAIR, PROMPT, SAFETY_LABEL, SFT_EXAMPLE, row_id
@@ -159,6 +160,14 @@ def test_a_prompt_lists_every_completion_and_set(books, made):
     assert resolve(books, f"{found['row']['source']} {found['row']['origin']}") == found["id"]
 
 
+def test_a_prompt_is_not_rejected_because_one_of_its_examples_was(books, made):
+    """An example that was too long for the union: its decision is its own."""
+    left_out = chain(books, made[1]["too_long"]["id"])
+    found = chain(books, left_out["prompt"]["id"])
+    assert left_out["decisive"]["rule"] == "max_tokens" and found["decisive"] is None and found["decisions"] == []
+    assert found["fate"] == "a prompt of split train, asked 4 times"
+
+
 def test_a_completion_of_an_evaluation_is_in_no_set(books, made):
     found = chain(books, made[1]["evaluated"]["id"])
     assert found["completion"]["checkpoint"] == "data/17_r1" and found["verdict"] and len(found["siblings"]) == 3
@@ -173,6 +182,26 @@ def test_pairs_and_labels(books):
         assert found["checkpoints"] == [
             {"artifact": "data/16_reward_models", "stage": "reward_models", "how": "trained on data/15_preferences"}
         ]
+
+
+def test_a_row_that_was_reviewed_after_the_stage_ran(made, tmp_path):
+    """No decision names it yet, and its text holds signs that str.splitlines takes for ends of lines."""
+    shutil.copytree(made[0] / "data", tmp_path / "data")
+    store = tmp_path / "data/annotations/cold_start.jsonl"
+    new = Annotation("completion_" + "ef" * 16, "prompt_z", "What is\u2028 4?", "4", "fo\x85ur", None, "accept", "ann")
+    write_annotations(store, [*read_annotations(store), new])
+    books = Books(tmp_path, tmp_path / "index")
+    books.index.build()
+    found = chain(books, books.annotations[-1]["row_id"])
+    assert (found["kind"], found["annotation"]["line"], found["fate"]) == ("annotation", 3, "no rule decided on it")
+    store.write_text("{")
+    with pytest.raises(ArtifactError, match="cold_start.jsonl:1: is no JSON"):
+        chain(Books(tmp_path, tmp_path / "index"), "annotation_" + "0" * 32)
+
+
+def test_a_folder_that_no_stage_writes_any_more_is_no_book(made, tmp_path):
+    assert "data/14_dev3" in Books(made[0], tmp_path).manifests
+    assert list(Books(made[0], tmp_path, outs=["data/01_prompts", "data/02_none"]).manifests) == ["data/01_prompts"]
 
 
 def test_rows_that_people_wrote(books):
@@ -199,13 +228,23 @@ def test_an_id_by_its_first_digits_and_what_comes_near(books, made):
 
 def test_texts_exact_then_normalised_then_nearest(books, made):
     row = chain(books, made[1]["kept"]["id"])["row"]
-    match, [hit, *_] = texts.find(books, row["text"])
-    assert match == "exact" and row["id"] in {hit["id"], *(h["id"] for h in _)}
-    match, hits = texts.find(books, row["text"].upper().replace(" ", "  "))
-    assert match == "normalised" and row["id"] in {h["id"] for h in hits}
-    match, hits = texts.find(books, row["text"][: len(row["text"]) * 4 // 5])
-    assert match == "nearest" and row["id"] in {h["id"] for h in hits} and hits[0]["similarity"] > 0.5
-    assert texts.find(books, "zq xj vw") == ("none", [])
+    for match, text in {
+        "exact": row["text"],
+        "normalised": row["text"].upper().replace(" ", "  "),
+        "nearest": row["text"][: len(row["text"]) * 4 // 5],
+    }.items():
+        found = texts.find(books, text)
+        assert (found["match"], found["unread"]) == (match, 0) and row["id"] in {h["id"] for h in found["rows"]}
+    assert found["rows"][0]["similarity"] > 0.5
+    assert texts.find(books, "zq xj vw") == {"match": "none", "rows": [], "unread": 0}
+
+
+def test_of_very_many_equal_texts_the_unread_ones_are_counted(books, made, monkeypatch):
+    row = chain(books, made[1]["kept"]["id"])["row"]
+    whole = texts.find(books, row["text"])
+    monkeypatch.setattr(texts, "SCANNED", 0)
+    found = texts.find(books, row["text"])
+    assert found["unread"] == len(whole["rows"]) > 1
 
 
 def test_signs_of_arithmetic_count_in_texts():
@@ -230,3 +269,24 @@ def test_a_rebuilt_table_is_indexed_anew_and_the_old_keys_go(made, tmp_path):
     after = {p.name for p in (tmp_path / "index").iterdir()}
     assert len(before - after) == len(after - before) == 3  # id, prompt_id, completion_id
     assert "data/12_non_reasoning" not in {s["artifact"] for s in chain(second, rows[0]["id"])["sets"]}
+
+
+def test_a_damaged_table_is_named_and_never_indexed_under_its_good_name(made, tmp_path):
+    shutil.copytree(made[0] / "data", tmp_path / "data")
+    file = tmp_path / "data/12_non_reasoning/examples.parquet"
+    good, [other] = file.read_bytes(), read_rows(file.parent, "examples", SFT_EXAMPLE)[:1]
+    pq.write_table(pq.read_table(file)[1:], file)  # readable, with every row one place off
+    books = Books(tmp_path, tmp_path / "index")
+    for build in (books.index.build, lambda: texts.build(books)):
+        with pytest.raises(ArtifactError, match="12_non_reasoning/examples.parquet is damaged"):
+            build()
+    file.write_bytes(good)
+    books.index.build()
+    assert chain(books, other["id"])["row"] == other
+    file.write_bytes(good[:-100])
+    with pytest.raises(ArtifactError, match="12_non_reasoning/examples.parquet cannot be read"):
+        chain(Books(tmp_path, tmp_path / "index"), other["id"])
+    last = read_rows(made[0] / "data/12_non_reasoning", "examples", SFT_EXAMPLE)[-1]
+    pq.write_table(pq.read_table(made[0] / "data/12_non_reasoning/examples.parquet")[:-1], file)
+    with pytest.raises(ArtifactError, match="has fewer rows"):
+        chain(Books(tmp_path, tmp_path / "index"), last["id"])

@@ -75,7 +75,19 @@ def test_a_broken_manifest_is_named(tmp_path, manifest):
 
 @pytest.mark.parametrize("name", ["../x.parquet", "/etc/x.parquet", "a\\u0000.parquet"])
 def test_a_file_outside_its_folder_is_refused(tmp_path, name):
-    entry = '{"columns": {"id": "string"}, "rows": 1, "sha256": "0", "bytes": 1}'
-    (tmp_path / "manifest.json").write_text(f'{{"files": {{"{name}": {entry}}}}}')
+    _manifest(tmp_path, name, "0" * 64)
     with pytest.raises(ArtifactError, match="outside"):
         tables(tmp_path)
+
+
+@pytest.mark.parametrize("digest", ["../../x", "0" * 63, ""])
+def test_a_sha256_that_is_none_is_refused(tmp_path, digest):
+    """The first characters of it become the name of a file."""
+    _manifest(tmp_path, "a.parquet", digest)
+    with pytest.raises(ArtifactError, match="sha256 of 'a.parquet' is none"):
+        tables(tmp_path)
+
+
+def _manifest(folder, name: str, digest: str) -> None:
+    entry = f'{{"columns": {{"id": "string"}}, "rows": 1, "sha256": "{digest}", "bytes": 1}}'
+    (folder / "manifest.json").write_text(f'{{"files": {{"{name}": {entry}}}}}')

@@ -1,6 +1,7 @@
 """`r1 why` as a command: what people and machines get, what it refuses and how."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.dag_tables import generate
 from flows.cli import why_quickly
 from flows.cli.main import app
+from tasks.provenance import story
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -104,6 +106,40 @@ def test_a_text_is_found_told_or_named(made, r1):
     assert status == 0 and "No row has this text. The nearest ones" in out
     status, out, err = r1("--text", "zq xj vw")
     assert (status, out) == (1, "") and "no text comes near" in err
+    status, out, _ = r1("--text", "zq xj vw", "--json")
+    assert status == 1 and (json.loads(out)["match"], json.loads(out)["chains"]) == ("none", [])
+
+
+def test_a_leftover_of_a_stage_of_the_past_is_no_set(made, r1):
+    folder = made[0] / "data/12_once"
+    shutil.copytree(made[0] / "data/12_non_reasoning", folder)
+    try:
+        found = json.loads(r1(made[1]["general_example"]["id"], "--json")[1])
+    finally:
+        shutil.rmtree(folder)
+    assert {s["artifact"] for s in found["sets"]} == {"data/12_non_reasoning", "data/13_sft_data"}
+    assert {c["artifact"] for c in found["checkpoints"]} >= {"data/14_dev3"}
+
+
+def test_signs_that_a_terminal_obeys_are_shown_and_not_sent():
+    assert (
+        story.printable("a\x1b]0;title\x07b\x9b2J\u202e\r\n\tcafé") == r"a\x1b]0;title\x07b\x9b2J\u202e\r" + "\n\tcafé"
+    )
+    assert "\x1b" not in story._text("\x1b[31mred").plain
+
+
+def test_a_damaged_table_ends_in_one_line(made, monkeypatch, tmp_path, capsys):
+    shutil.copytree(made[0], tmp_path / "x")
+    file = tmp_path / "x/data/09_candidates/candidates.parquet"
+    monkeypatch.chdir(tmp_path / "x")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    for cached in (False, True):
+        index = str(made[0] / "work/index" if cached else tmp_path / "new")
+        with pytest.raises(SystemExit, match="candidates.parquet"):
+            why_quickly.quickly([made[1]["kept"]["id"], "--index", index])
+    assert capsys.readouterr().out == ""
 
 
 def test_other_words_are_left_to_typer(made, monkeypatch):

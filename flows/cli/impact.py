@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.orchestration.params import ParamsError, find_root
+from flows.orchestration.root import ParamsError, find_root
 
 if TYPE_CHECKING:
     from flows.orchestration.impact import Impact
@@ -83,7 +83,8 @@ def as_dict(found: "Impact") -> dict:
     ]  # fmt: skip
     return {
         "fault": {found.fault.kind: found.fault.name}, "enters": found.enters, "rebuild": found.rebuild,
-        "tables": tables, "checkpoints": checkpoints, "not_here": found.missing, "named_in": found.named_in,
+        "tables": tables, "checkpoints": checkpoints, "not_here": found.missing, "lower_bounds": bool(found.missing),
+        "named_in": found.named_in,
     }  # fmt: skip
 
 
@@ -113,6 +114,7 @@ def _lines(books: "Lineage", found: "Impact") -> Iterable[str]:
         yield f"\nParameters that name it: {', '.join(found.named_in)}"
     if found.missing:
         yield f"\nNot here, so not counted (`dvc pull` fetches them): {', '.join(found.missing)}"
+        yield "Every number of touched rows, checkpoints and evaluations is therefore the least there are."
 
 
 def revoke(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.orchestration.params import find_root
+from flows.orchestration.root import find_root
 
 if TYPE_CHECKING:
     from flows.orchestration.lineage import Item, Lineage, Record

@@ -5,18 +5,18 @@ was trained on, or through a checkpoint it started from or rows that such a one 
 is touched by it, though no row says so: dvc.lock shows which stages ran the same verification code.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flows.orchestration.lineage import Lineage, Record
 from flows.orchestration.params import ParamsError
+from tasks.provenance.artifacts import read_manifest
 from tasks.provenance.impact import Fault, Followed, Touched, holds, values
+from tasks.provenance.reviewed import reviewed
 from tasks.provenance.tables import Table, tables
+from tasks.provenance.weights import weights
 
 VERIFICATION = "tasks/verification"
+TRAINERS = {f"tasks/training/{name}.py" for name in ("pretrain", "sft", "grpo", "reward_model")}
 TRAINED_ON = ("sft_example", "preference_pair", "safety_label")
 
 
@@ -37,7 +37,7 @@ class Impact:
     rebuild: list[str]  # those and all after them, in an order in which they can run
     touched: dict[str, list[Touched]]  # artifact -> its tables
     checkpoints: list[Checkpoint]
-    missing: list[str]  # artifacts that are not here, whose rows could not be counted
+    missing: list[str]  # artifacts that are not here: their rows are not counted, nor is what their models made
     named_in: list[str]  # parameters that name the source
 
 
@@ -51,17 +51,12 @@ def outside(books: Lineage) -> dict[str, dict[str, str]]:
         entries = [e for value in section.values() if isinstance(value, list) for e in value]
         found[stage] = {e["name"]: "source" for e in entries if isinstance(e, dict) and "name" in e}
         if isinstance(store := section.get("annotations"), str):
-            found[stage] |= dict.fromkeys(_annotators(books.root / store), "annotator")
+            found[stage] |= dict.fromkeys((a.annotator for a in reviewed(books.root / store)), "annotator")
     return found
 
 
 def tombstones(stage: str) -> str:
     return f"data/revoked/{stage}.jsonl"
-
-
-def _annotators(store: Path) -> Iterator[str]:
-    for line in store.read_text(encoding="utf-8").splitlines() if store.is_file() else ():
-        yield json.loads(line)["annotator"]
 
 
 def named_in(values_: dict, name: str, at: str = "") -> list[str]:
@@ -155,25 +150,24 @@ def _follow(books: Lineage, fault: Fault, enters: list[str], rewarded: set[str],
     found, missing = _tables(books)
     followed, touched, checkpoints = Followed(fault, ids), {}, {}
     for stage, record in books.records.items():  # in an order in which they can run
-        if weights := _weights(books, record):
+        if shas := _weights(books, record, missing):
             checkpoint = _checkpoint(books, record, touched, checkpoints, fault if stage in rewarded else None)
             if checkpoint:
                 checkpoints[checkpoint.path] = checkpoint
-                followed.distrust(weights)
+                for sha in filter(None, shas):
+                    followed.distrust(sha)
         by_artifact = {path: [t for t in found[stage] if t.artifact == books.root / path] for path in record.outs}
         screened = stage in rewarded and not any(t.kind == "verdict" for t in found[stage])
         touched |= {path: followed.artifact(each, screened) for path, each in by_artifact.items() if each}
     return Impact(fault, enters, rebuild, touched, list(checkpoints.values()), missing, [])
 
 
-def _weights(books: Lineage, record: Record) -> str | None:
-    """Name of a stage's checkpoint in the rows it made (tasks.provenance.artifacts.weights_sha), from its manifest."""
-    for path in record.outs:
-        files = (books.manifest(path) or {}).get("files", {})
-        shas = sorted(entry["sha256"] for name, entry in files.items() if name.endswith(".safetensors"))
-        if shas:
-            return shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
-    return None
+def _weights(books: Lineage, record: Record, missing: list[str]) -> list[str | None]:
+    """Names of a stage's checkpoints in the rows they made; None stands for one that is not here, but that it trains."""
+    here = [path for path in record.outs if (books.root / path / "manifest.json").is_file()]
+    shas = [sha for path in here for sha in weights(path, read_manifest(books.root / path)).values()]
+    unseen = not shas and TRAINERS & record.code.keys() and set(missing) & record.outs.keys()
+    return [None] if unseen else shas
 
 
 def _checkpoint(

@@ -112,15 +112,24 @@ class Lineage:
         if name in self.records:
             return self.records[name], None
         path = _inside(self.root, name)
-        if record := self.maker(path):
-            return record, next(p for p in record.writes if path == p or path.startswith(p + "/"))
         short = {short_name(p): p for p in self._made if p.startswith("data/")}
         for shorter in (path, *map(str, Path(path).parents)):  # sft_data, and sft_data/examples.parquet
-            if shorter in short:
-                return self.records[self._made[short[shorter]]], short[shorter]
+            if found := shorter if shorter in self._made else short.get(shorter):
+                record = self.records[self._made[found]]
+                self._check_inside(record.writes[found], path[len(shorter) + 1 :])
+                return record, found
         near = difflib.get_close_matches(name, dict.fromkeys([*self.records, *self._made, *short]), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"stages: {', '.join(self.records)}"
         raise ParamsError(f"no stage is called `{name}`, and none writes it; {hint}")
+
+    def _check_inside(self, item: Item, name: str) -> None:
+        """ParamsError where the artifact is known not to hold a file or folder of this name."""
+        if not name or item.md5 is None:
+            return
+        names = set((self.manifest(item.path) or {}).get("files", {})) | set(self._cached_listing(item) or ())
+        if names and not any(n == name or n.startswith(f"{name}/") for n in names):
+            near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5) or sorted(names)[:5]
+            raise ParamsError(f"{item.path} holds no `{name}`; it holds {', '.join(near)}")
 
     def upstream(self, stage: str, every: bool = False) -> tuple[str, ...]:
         """Stages whose outputs it reads; with `every` also all before those, in an order in which they can run."""
@@ -145,14 +154,37 @@ class Lineage:
     def changes(self, stage: str) -> list[str]:
         """Why the artifact is not what the books in force would give, one line each; empty: it is.
 
-        Compares dvc.lock with code, parameters and the outputs of other stages; only files that no stage makes are hashed.
+        Compares dvc.lock with code, parameters and the outputs of other stages, and with what stands here of its own (by
+        `stands`). Only files that no stage makes are hashed.
         """
         record, node = self.records[stage], self.dag[stage]
         if not record.built:
             return ["it was never built: dvc.lock does not know it"]
         if record.cmd != node.cmd:
             return [f"its command was `{record.cmd}`, dvc.yaml now says `{node.cmd}`"]
-        return [*self._changed_params(record, node), *self._changed_deps(record, node)]
+        changed = [
+            f"{path} here is not what dvc.lock has: `dvc checkout {path}`"
+            for path in record.outs
+            if not self.stands(path)
+        ]
+        return [*changed, *self._changed_params(record, node), *self._changed_deps(record, node)]
+
+    def stands(self, path: str) -> bool:
+        """Whether what is here of an output is, for all that a look without hashing tells, what dvc.lock has.
+
+        A folder by its files' number and bytes and by its manifest, which vouches for them, against DVC's listing where
+        that is in the cache; a file by its md5. True of what is not here, or of a past commit. `r1 audit` hashes all.
+        """
+        item, here = self.records[self._made[path]].writes[path], self.root / path
+        if self.rev is not None or item.md5 is None or not here.exists():
+            return True
+        if not here.is_dir():
+            return md5_of(here) == item.md5
+        sizes = [p.stat().st_size for p in here.rglob("*") if p.is_file()]
+        if (item.files or len(sizes), item.size or sum(sizes)) != (len(sizes), sum(sizes)):
+            return False
+        locked = (self._cached_listing(item) or {}).get("manifest.json")
+        return locked is None or locked == md5_of(here / "manifest.json")
 
     def _changed_params(self, record: Record, node: Node) -> Iterator[str]:
         for key in node.params:
@@ -245,9 +277,16 @@ class Lineage:
             raise ParamsError(f"{listing} is no listing of DVC's: it names {bad[0]!r}, which lies outside the artifact")
         return {e["relpath"]: e["md5"] for e in entries}
 
+    def _cached_listing(self, item: Item) -> dict[str, str] | None:
+        """Name inside the artifact -> md5, where DVC's listing of this folder is in the cache."""
+        return self._listing(item) if item.md5.endswith(".dir") and self._place(item.md5).is_file() else None
+
+    def _place(self, md5: str) -> Path:
+        return self._cache / "files" / "md5" / md5[:2] / md5[2:]
+
     def _cached(self, md5: str, item: Item) -> Path | bytes:
         """The cached file with this checksum; metrics and plots, which DVC does not cache, come from git."""
-        place = self._cache / "files" / "md5" / md5[:2] / md5[2:]
+        place = self._place(md5)
         if place.is_file():
             return place
         text = git.show(self.root, self.commit, item.path)
@@ -267,7 +306,7 @@ class Lineage:
     def book(self, stage: str) -> dict | None:
         """The run book of this very artifact, where it was made here: user, host, seconds, commit (run_book.py)."""
         book = run_book.read(self.root, stage)
-        if book is None or not self.records[stage].built:
+        if book is None or not self.records[stage].built or not all(map(self.stands, self.records[stage].outs)):
             return None
         try:
             outs = {path: self.folder(path) for path in self.records[stage].outs}
@@ -276,9 +315,10 @@ class Lineage:
         return book if run_book.is_about(book, outs) else None
 
     def manifest(self, path: str) -> dict | None:
-        """manifest.json of an artifact, or None where it has none or is not here."""
+        """manifest.json of an artifact; None where it has none, is not here, or what is here is not what dvc.lock has."""
         with contextlib.suppress(ParamsError, OSError, ValueError):
-            return json.loads((self.folder(path) / "manifest.json").read_bytes())
+            if path not in self._made or self.stands(path):
+                return json.loads((self.folder(path) / "manifest.json").read_bytes())
         return None
 
 
@@ -324,7 +364,7 @@ def _inside(root: Path, name: str) -> str:
     if (path := Path(name)).is_absolute() or name.startswith("."):
         path = Path(os.path.abspath(path))
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else name
-    return name.strip("/")
+    return Path(name.strip("/")).as_posix()
 
 
 def md5_of(path: Path) -> str | None:

@@ -185,6 +185,19 @@ def test_the_run_book_tells_who_and_from_what_and_only_of_its_own_artifact(now):
     assert run_book.read(now.root, "grow@oak") is None
 
 
+def test_books_of_a_commit_whose_artifacts_were_not_checked_out(now):
+    """dvc.lock of twenty numbers beside an artifact of thirty: neither its run nor its manifest is shown as theirs."""
+    now.git("checkout", "-q", "HEAD~1", "--", "dvc.lock", "params.yaml")
+    books = Lineage.at(now.root)
+    assert not books.stands("data/01_numbers") and books.stands("data/03_grow/oak")
+    assert books.book("numbers") is None and books.manifest("data/01_numbers") is None
+    assert books.changes("numbers")[0].startswith("data/01_numbers here is not what dvc.lock has")
+    now.dvc("checkout", "--force")
+    assert books.manifest("data/01_numbers")["params"]["numbers"] == {"count": 20} and books.changes("numbers") == []
+    with pytest.raises(ParamsError, match="data/01_numbers holds no `nope`"):
+        books.find("numbers/nope")
+
+
 def test_revisions_that_are_none(now, tmp_path):
     with pytest.raises(ParamsError, match="git knows no revision `mian`|did you mean"):
         Lineage.at(now.root, "mian")

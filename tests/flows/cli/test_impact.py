@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from flows.cli.main import app
+from flows.cli.main import app, main
 from flows.orchestration.lineage import md5_of
 from tasks.prompts.revoked import read_tombstones
 from tasks.provenance.artifacts import sha256, write_manifest, write_rows
@@ -156,7 +156,9 @@ def template(tmp_path_factory):
 
 def locked(root: Path, stage: str, deps: list[str], outs: list[str]) -> dict:
     """What DVC would lock of this stage."""
-    entry = lambda path: {"path": path, "md5": md5_of(root / path), "size": 7, "nfiles": 2}
+    files = lambda path: [p for p in (root / path, *(root / path).rglob("*")) if p.is_file()]
+    size = lambda path: sum(p.stat().st_size for p in files(path))
+    entry = lambda path: {"path": path, "md5": md5_of(root / path), "size": size(path), "nfiles": len(files(path))}
     params = {"params.yaml": {stage: PARAMS[stage]}}
     return {
         "cmd": f"python -m flows.{stage}",
@@ -296,10 +298,38 @@ def test_text_rows_and_errors(project):
     assert r1("impact", "--prompt", "p_final", "--rows").splitlines()[0] == "data/01_final/final.parquet\tp_final"
     assert "did you mean algebra?" in r1("impact", "--source", "algbra", ok=False)
     assert "exactly one of" in r1("impact", "--source", "algebra", "--prompt", "p_final", ok=False)
+    assert "the least there are" not in text
     (project / "data/03_candidates").rename(project / "elsewhere")
     assert "Not here, so not counted (`dvc pull` fetches them): data/03_candidates" in r1(
         "impact", "--source", "algebra"
     )
+
+
+def test_checkpoints_that_are_not_here_are_told_all_the_same(project):
+    """Sets pulled, models not: a stage trains by its code, and what it read is known; what it made is not."""
+    trainer, books = "tasks/training/sft.py", yaml.safe_load((project / "dvc.yaml").read_text())
+    (project / trainer).parent.mkdir(parents=True)
+    (project / trainer).write_text("X = 1\n")
+    for stage in ("rl", "student"):
+        books["stages"][stage]["deps"].append(trainer)
+    (project / "dvc.yaml").write_text(yaml.safe_dump(books, sort_keys=False))
+    whole, _ = impact("--source", "algebra")
+    for path in ("data/02_rl", "data/06_student"):
+        (project / path).rename(project / path.replace("/", "_"))
+    found, _ = impact("--source", "algebra")
+    assert found["checkpoints"] == whole["checkpoints"] and len(found["checkpoints"]) == 2
+    assert (
+        found["lower_bounds"] and found["not_here"] == ["data/02_rl", "data/06_student"] and not whole["lower_bounds"]
+    )
+    text = r1("impact", "--source", "algebra")
+    assert "Checkpoints touched: 2" in text and "the least there are" in text
+
+
+def test_a_damaged_manifest_is_said_in_one_line(project, monkeypatch, capsys):
+    (project / "data/03_candidates/manifest.json").write_text("{")
+    monkeypatch.setattr("sys.argv", ["r1", "impact", "--source", "algebra"])
+    with pytest.raises(SystemExit, match="03_candidates/manifest.json"):
+        main()
 
 
 def test_revoke_is_recorded_once_and_can_be_undone(project):

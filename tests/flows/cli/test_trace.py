@@ -46,6 +46,14 @@ def test_edits_are_told_apart_from_what_is_committed(committed):
     assert json.loads(r1("trace", "verdicts", "--json"))["dirty"] == ["tasks/verification/maths.py"]
 
 
+def test_an_artifact_that_was_changed_here_is_called_so(committed):
+    file = committed / "data/05_sft_data/examples.parquet"
+    file.write_bytes(file.read_bytes() + b"!")
+    found = json.loads(r1("trace", "sft_data", "--json"))["stages"]["sft_data"]
+    assert found["changed_since"] == ["data/05_sft_data here is not what dvc.lock has: `dvc checkout data/05_sft_data`"]
+    assert found["run"] is None and found["code_version"] is None
+
+
 def test_json_has_every_stage_in_full(committed):
     found = json.loads(r1("trace", "data/06_student/model.safetensors", "--json"))
     assert (found["artifact"], found["stage"], found["rev"], found["dirty"]) == ("data/06_student", "student", None, [])
@@ -76,5 +84,8 @@ def test_a_past_commit_and_names_that_are_none(committed):
     assert "md5      not built" in r1("trace", "sft_data") and "stale    it was never built" in r1("trace", "sft_data")
     then = r1("trace", "sft_data", "--rev", "HEAD~1")
     assert "(HEAD~1)" in then and ".dir" in then and "by Grace" in then and "stale" not in then
+    assert "data/05_sft_data holds no `nope`; it holds decisions.parquet, examples.parquet" in r1(
+        "trace", "data/05_sft_data/nope", ok=False
+    )
     assert "did you mean sft_data" in r1("trace", "sft_dat", ok=False)
     assert "git knows no revision `never`" in r1("trace", "sft_data", "--rev", "never", ok=False)

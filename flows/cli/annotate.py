@@ -2,16 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.orchestration.dag import load_dag
-from flows.orchestration.params import ParamsError, find_root, read_yaml
-from tasks.curation.annotation import AnnotationError, merge, read_annotations, write_annotations
-from tasks.curation.sheet import ReviewRow, read_sheet, review_rows, write_sheet
-from tasks.provenance.artifacts import ArtifactError, read_rows
-from tasks.rows import COMPLETION, DECISION, PROMPT
+from flows.orchestration.root import ParamsError, find_root
+
+if TYPE_CHECKING:
+    from tasks.curation.sheet import ReviewRow
 
 commands = typer.Typer(help="Have people review responses: export a sheet, import their verdicts and edits.", no_args_is_help=True)
 
@@ -27,6 +25,10 @@ def export(
     limit: Annotated[int | None, typer.Option(min=1, help="rows at most")] = None,
 ) -> None:
     """Write responses to be reviewed; fill in `verdict` (accept, edit, reject), `edited` and `note`, then import."""
+    from tasks.curation.annotation import AnnotationError, read_annotations
+    from tasks.curation.sheet import write_sheet
+    from tasks.provenance.artifacts import ArtifactError
+
     root = find_root()
     try:
         reviewed = {a.id for a in read_annotations(_store(root, stage))}
@@ -46,6 +48,10 @@ def import_(
     partial: Annotated[bool, typer.Option("--partial", help="skip rows that nobody has touched")] = False,
 ) -> None:
     """Check a filled-in sheet and merge it into the annotations kept in git; nothing is written if a row is at fault."""
+    from tasks.curation.annotation import AnnotationError, merge, read_annotations, write_annotations
+    from tasks.curation.sheet import ReviewRow, read_sheet
+    from tasks.provenance.artifacts import ArtifactError
+
     root = find_root()
     store = _store(root, stage)
     try:
@@ -63,13 +69,20 @@ def import_(
 
 
 def _store(root: Path, stage: str) -> Path:
+    from flows.orchestration.params import read_yaml
+
     try:
         return root / read_yaml(root / "params.yaml")[stage]["annotations"]
     except KeyError:
         raise ParamsError(f"params.yaml: {stage}.annotations is missing: only a stage with that key has a human route") from None
 
 
-def _given_out(root: Path, stage: str) -> list[ReviewRow]:
+def _given_out(root: Path, stage: str) -> list["ReviewRow"]:
+    from flows.orchestration.dag import load_dag
+    from tasks.curation.sheet import review_rows
+    from tasks.provenance.artifacts import read_rows
+    from tasks.rows import COMPLETION, DECISION, PROMPT
+
     node = load_dag(root)[stage]
     prompts = {p["id"]: p for p in read_rows(root / node.inputs["prompts"], "train", PROMPT)}
     folder = root / node.outs[0]

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import check, find_root, read_yaml
-from flows.orchestration.recipe import recipe_file
+from flows.orchestration.root import find_root
 
 WIDTH = 132  # columns that the table needs; a narrower terminal wraps it
 
@@ -24,6 +23,8 @@ def canary(
 
     Prompts: a built-in one of each kind, and the first of each domain of the stage's own where there is a prompt bank.
     """
+    from flows.orchestration.params import check, read_yaml
+    from flows.orchestration.recipe import recipe_file
     from tasks.rewards import canaries, canary_prompts
     from tasks.rewards.composition import compose
     from tasks.rewards.registry import Rewards

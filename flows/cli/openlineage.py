@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import ParamsError, find_root
+from flows.orchestration.root import ParamsError, find_root
 
 
 def register(app: typer.Typer) -> None:

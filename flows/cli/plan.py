@@ -1,14 +1,15 @@
 """`r1 plan`: what a recipe would cost, without running anything."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.orchestration.params import find_root
-from flows.orchestration.plan import Plan, Step, make_plan, recipe_values
-from flows.orchestration.recipe import recipe_file
+from flows.orchestration.root import find_root
 from tasks.reporting.cost import DEVICES
+
+if TYPE_CHECKING:
+    from flows.orchestration.plan import Plan, Step
 
 WIDTH = 168  # columns that the table needs; a narrower terminal wraps it
 
@@ -24,6 +25,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Stages, models, rows, tokens, an estimate of device-hours and disk. Runs nothing."""
+    from flows.orchestration.plan import make_plan, recipe_values
+    from flows.orchestration.recipe import recipe_file
+
     if device is not None and device not in DEVICES:
         raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}", param_hint="--device")
     root = find_root()
@@ -35,7 +39,7 @@ def plan(
         show(made, price)
 
 
-def show(made: Plan, price: float | None) -> None:
+def show(made: "Plan", price: float | None) -> None:
     """The plan as a table, its totals and every assumption."""
     from rich import box
     from rich.console import Console
@@ -73,7 +77,7 @@ def show(made: Plan, price: float | None) -> None:
         console.print(f"  - {note}", highlight=False)
 
 
-def _numbers(s: Step) -> list[str]:
+def _numbers(s: "Step") -> list[str]:
     if s.size is None:
         params = ""
     elif s.size.active == s.size.total:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import find_root
+from flows.orchestration.root import find_root
 
 
 def register(app: typer.Typer) -> None:

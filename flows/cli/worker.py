@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import find_root
+from flows.orchestration.root import find_root
 
 EXAMPLES = """
     PREFECT_API_URL=http://10.0.0.5:4200/api r1 worker gpu

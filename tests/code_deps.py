@@ -20,8 +20,11 @@ REGISTRIES = {
 RUNNERS = ("flows/__init__.py", "flows/orchestration/")  # what runs a stage decides nothing about its content
 
 
-def imports(path: Path, root: Path = ROOT) -> set[Path]:
-    """Files of flows/ and tasks/ that this module imports anywhere, and the data files beside it that it names."""
+def imports(path: Path, root: Path = ROOT, started: bool = True) -> set[Path]:
+    """Files of flows/ and tasks/ that this module imports anywhere, and the data files beside it that it names.
+
+    Modules that it names to run them as processes of their own, `python -m`, are among them where `started`.
+    """
     found: set[Path] = set()
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
@@ -33,7 +36,7 @@ def imports(path: Path, root: Path = ROOT) -> set[Path]:
                 found |= _files(f"{node.module}.{alias.name}", root) or _files(node.module, root)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
             found |= _beside(path, node.value)
-            if re.fullmatch(r"(flows|tasks)(\.\w+)+", node.value):  # run as `python -m`
+            if started and re.fullmatch(r"(flows|tasks)(\.\w+)+", node.value):
                 found |= _files(node.value, root)
     return found
 

@@ -115,6 +115,15 @@ def test_closure_follows_local_imports_data_files_and_skips_the_runners(tmp_path
     assert found == ["flows/a.py", "tasks/rows.py", "tasks/x/deep.py", "tasks/x/query.sql"]
 
 
+def test_a_module_that_is_only_started_is_a_dep_and_no_import(tmp_path):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/a.py").write_text("import flows.b\nRUN = ['-m', 'flows.c']\n")
+    (tmp_path / "flows/b.py").write_text("X = 1\n")
+    (tmp_path / "flows/c.py").write_text("X = 1\n")
+    assert code_deps.closure(tmp_path / "flows/a.py", tmp_path) == ["flows/a.py", "flows/b.py", "flows/c.py"]
+    assert code_deps.imports(tmp_path / "flows/a.py", tmp_path, started=False) == {tmp_path / "flows/b.py"}
+
+
 def test_what_imports_a_registry_depends_on_its_whole_folder(tmp_path):
     for path, text in {
         "flows/a.py": "from tasks.verification.verify import verify\nfrom tasks import rows\n",
@@ -170,7 +179,8 @@ def test_imports_go_down_and_never_round():
     for module in _modules():
         if module.name == "__init__.py":
             continue
-        graph[module] = {m for m in code_deps.imports(module) if m.suffix == ".py" and m.name != "__init__.py"}
+        found = code_deps.imports(module, started=False)
+        graph[module] = {m for m in found if m.suffix == ".py" and m.name != "__init__.py"}
         for other in graph[module]:
             assert _floor(other) <= _floor(module), (
                 f"{module.relative_to(ROOT)} imports {other.relative_to(ROOT)}, a floor above"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.orchestration.params import find_root
+from flows.orchestration.root import find_root
 
 RECIPE = "Name of a recipe in recipes/, or the path of one of your own."
 

@@ -35,6 +35,8 @@ def test_the_tree_shows_what_made_it_and_what_that_was_made_from(committed):
         "└─ verdicts: data/04_verdicts "
     )
     assert lines[-1].endswith("(see above)") and sum("└─ rl:" in line for line in lines) == 1
+    said = r1("trace", "data/05_sft_data/nope", ok=False)
+    assert "data/05_sft_data holds no `nope`; it holds decisions.parquet, examples.parquet" in said
     assert "Used by" not in text and "Used by:\n└─ student:" in r1("trace", "sft_data", "--down")
 
 
@@ -84,8 +86,5 @@ def test_a_past_commit_and_names_that_are_none(committed):
     assert "md5      not built" in r1("trace", "sft_data") and "stale    it was never built" in r1("trace", "sft_data")
     then = r1("trace", "sft_data", "--rev", "HEAD~1")
     assert "(HEAD~1)" in then and ".dir" in then and "by Grace" in then and "stale" not in then
-    assert "data/05_sft_data holds no `nope`; it holds decisions.parquet, examples.parquet" in r1(
-        "trace", "data/05_sft_data/nope", ok=False
-    )
     assert "did you mean sft_data" in r1("trace", "sft_dat", ok=False)
     assert "git knows no revision `never`" in r1("trace", "sft_data", "--rev", "never", ok=False)

@@ -5,7 +5,26 @@ from importlib import import_module
 import typer
 from typer.core import TyperGroup
 
-from flows.cli.main import COMMANDS
+COMMANDS = {  # command -> the file of this folder that registers it, in the order of the help
+    "run": "run",
+    "use": "run",
+    "status": "run",
+    "plan": "plan",
+    "report": "report",
+    "verify": "verify",
+    "canary": "canary",
+    "contamination": "contamination",
+    "curate": "curate",
+    "annotate": "annotate",
+    "ui": "ui",
+    "trace": "trace",
+    "openlineage": "openlineage",
+    "impact": "impact",
+    "revoke": "impact",
+    "why": "why",
+    "audit": "audit",
+    "worker": "worker",
+}
 
 
 class Commands(TyperGroup):

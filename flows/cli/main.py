@@ -2,27 +2,6 @@
 
 import sys
 
-COMMANDS = {  # command -> the file of this folder that registers it, in the order of the help
-    "run": "run",
-    "use": "run",
-    "status": "run",
-    "plan": "plan",
-    "report": "report",
-    "verify": "verify",
-    "canary": "canary",
-    "contamination": "contamination",
-    "curate": "curate",
-    "annotate": "annotate",
-    "ui": "ui",
-    "trace": "trace",
-    "openlineage": "openlineage",
-    "impact": "impact",
-    "revoke": "impact",
-    "why": "why",
-    "audit": "audit",
-    "worker": "worker",
-}
-
 
 def __getattr__(name: str):
     """`app`, the typer application: made when it is asked for."""

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from flows.cli.main import COMMANDS
+from flows.cli.app import COMMANDS
 
 CODE = """
 import sys

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from flows.orchestration import guard, slots, tracking
-from flows.orchestration.dag import Node
+from flows.orchestration.dag import BUILT_ELSEWHERE, Node
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 DVC = (sys.executable, "-m", "flows.orchestration.guard", "--wait-for-lock", "repro", "--single-item")
-
-BUILT_ELSEWHERE = "built by the worker of pool"  # words of pools.send
 
 # How a stage of a run may end; the same words in the terminal and in Prefect's pages.
 COMPLETED, CACHED, FRESH = "Completed", "Cached", "Fresh"  # it ran; restored from DVC's run cache; nothing to do

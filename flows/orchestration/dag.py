@@ -14,6 +14,7 @@ from typing import Any
 from flows.orchestration.params import ParamsError, read_yaml
 
 CODE_FOLDERS = ("flows/", "tasks/")
+BUILT_ELSEWHERE = "built by the worker of pool"  # in the log of a stage that has a pool
 MEASURES = ("metrics", "plots")
 # What `meta: {prefect: {…}}` of a stage may hold: how it is run, never what it makes, so dvc.lock does not know it.
 SETTINGS = {

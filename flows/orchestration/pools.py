@@ -24,8 +24,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from flows.orchestration import git, guard, remote, tracking
-from flows.orchestration.child import BUILT_ELSEWHERE
-from flows.orchestration.dag import Dag, Node, load_dag
+from flows.orchestration.dag import BUILT_ELSEWHERE, Dag, Node, load_dag
 from flows.orchestration.params import ParamsError, find_root
 from flows.orchestration.publish import write_atomically
 

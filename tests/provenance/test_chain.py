@@ -239,12 +239,15 @@ def test_texts_exact_then_normalised_then_nearest(books, made):
     assert texts.find(books, "zq xj vw") == {"match": "none", "rows": [], "unread": 0}
 
 
-def test_of_very_many_equal_texts_the_unread_ones_are_counted(books, made, monkeypatch):
-    row = chain(books, made[1]["kept"]["id"])["row"]
-    whole = texts.find(books, row["text"])
-    monkeypatch.setattr(texts, "SCANNED", 0)
-    found = texts.find(books, row["text"])
-    assert found["unread"] == len(whole["rows"]) > 1
+def test_of_very_many_equal_texts_the_unread_ones_are_counted(tmp_path, monkeypatch):
+    rows = [dict.fromkeys(COMPLETION.names) | {"id": row_id("completion", i=i), "text": "The same."} for i in range(5)]
+    write_rows(tmp_path / "data/c", "candidates", rows, COMPLETION)
+    write_manifest(tmp_path / "data/c", stage="candidates")
+    books = Books(tmp_path, tmp_path / "index")
+    texts.build(books)
+    monkeypatch.setattr(texts, "SCANNED", 2)
+    found = texts.find(books, "The same.")
+    assert (found["match"], len(found["rows"]), found["unread"]) == ("exact", 2, 3)
 
 
 def test_signs_of_arithmetic_count_in_texts():

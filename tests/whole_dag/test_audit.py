@@ -74,7 +74,7 @@ def test_the_command_writes_the_page_and_its_status_says_whether_the_books_hold(
         ("15_preferences/pairs", lambda r: r[1:], "counts", "pairs"),
         ("06_cold_start/candidates", lambda r: r[1:], "counts", "sampled responses = responses asked for"),
         ("12_non_reasoning/decisions", lambda r: r[1:], "counts", "training prompts of its sources = prompts decided on"),
-        ("10_verdicts/agreement", lambda r: r[1:], "counts", "judged candidates"),
+        ("10_verdicts/agreement", lambda r: [*r, {}], "counts", "judged candidates"),
         ("20_evaluate/r1/samples", lambda r: r[1:], "protocols", "samples of each problem"),
         ("01_prompts/train", lambda r: [x.update(licence="CC-BY-ND-4.0") for x in r] and None, "licences", "allows no shared adaptation"),
     ],

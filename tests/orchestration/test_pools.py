@@ -196,11 +196,12 @@ def test_where_a_stage_is_built(toy, monkeypatch):
 def test_a_job_that_no_worker_has_begun_is_taken_back(toy, server, monkeypatch):
     from prefect import flow
     from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.setattr(pools, "POLL", 0.1)
     for name, value in (server.env | {"R1_POOL_PATIENCE": "0.5"}).items():
         monkeypatch.setenv(name, value)
-    with pools._client() as client:
+    with temporary_settings({PREFECT_API_URL: server.url}), pools._client() as client:  # it read its own at its import
         client.create_work_pool(WorkPoolCreate(name="idle", type="process"))
         client.create_deployment(client.create_flow(flow(name=pools.FLOW)(print)), "idle", work_pool_name="idle")
         with pytest.raises(pools.PoolError, match="pool idle has no worker that answers"):

@@ -171,20 +171,32 @@ def test_a_wrong_override_is_one_message(site):
 
 
 def test_other_params_give_another_form_and_stopping_leaves_nothing_but_a_checkpoint(site):
-    site.toy.set("grow.plants.yew", {"steps": 100, "seconds": 0.1})
+    site.toy.set("grow.plants.yew", {"steps": 200, "seconds": 0.1})
 
     def stages() -> list[str]:
         return site.deployment("one stage")["parameter_openapi_schema"]["properties"]["stage"]["enum"]
 
     until(lambda: "grow@yew" in stages(), 60, "the new stage in the form")
-    site.ask(f"deployments/{site.deployment('one stage')['id']}/create_flow_run", {"parameters": {"stage": "grow@yew"}})
+
+    def trigger(name: str, **parameters) -> dict:
+        return site.ask(f"deployments/{site.deployment(name)['id']}/create_flow_run", {"parameters": parameters})
+
+    def grows() -> bool:
+        return any("flows.grow yew" in command for command in site.toy.processes().values())
+
+    run = trigger("whole pipeline", targets=["grow@yew"])
     until(lambda: list((site.toy.root / "work/grow@yew").glob("*/state.json")), 90, "the first step")
+    site.ask(f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert site.ended(run)["state_type"] == "CANCELLED"
+    until(lambda: not grows(), 10, "the stage to end with its run")
+    trigger("one stage", stage="grow@yew")
+    until(grows, 90, "the stage to go on")
     assert "stopped" in site.r1("ui", "--stop")
     assert site.toy.processes() == {} and not list(_marked(site.toy.root))
     assert site.r1("ui", "--status", ok=False).startswith("not running")
     assert site.r1("ui", "--stop").startswith("it was not running")
     site.toy.dvc("repro", "--single-item", "grow@yew")
-    assert len(json.loads(site.toy.read("data/03_grow/yew/plant.json"))) == 100
+    assert len(json.loads(site.toy.read("data/03_grow/yew/plant.json"))) == 200
     said = site.toy.dvc("repro", "--single-item", "--force", "grow@oak")  # the project is as usable as before
     assert "done in" in said
 

@@ -21,6 +21,7 @@ TOGETHER = ("whole_dag",)  # folders whose files share what took minutes to buil
 LONGEST_FIRST = ("whole_dag", "orchestration", "faults", "training", "flows")  # so that no worker waits at the end
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in this very hook
 def pytest_collection_modifyitems(items):
     """`--dist loadgroup`: a file stays on one worker, and so does a folder of TOGETHER; what takes longest begins first.
 

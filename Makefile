@@ -13,7 +13,7 @@ run: setup
 setup: .venv/.installed .venv/.sandbox
 
 test: setup .venv/.browser
-	.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
 	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults

@@ -1,6 +1,8 @@
 """Shared by the tests: one thread, and a tiny model trained for a few seconds once per session."""
 
+import functools
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,27 +21,37 @@ from tests.toy.project import toy, toy_template  # noqa: F401
 TESTS = Path(__file__).parent
 TOGETHER = ("whole_dag",)  # folders whose files share what took minutes to build: one worker for all of it
 LONGEST_FIRST = ("whole_dag", "orchestration", "faults", "training", "flows")  # so that no worker waits at the end
+SERVED = re.compile(r"^def \w+\([^)]*\b(?:the_server|server|door)\b", re.MULTILINE)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in this very hook
+@functools.cache
+def _unit(file: str) -> str:
+    """What one worker runs whole: a file, a folder of TOGETHER, or all that needs tests/orchestration's Prefect server."""
+    folder = Path(file).relative_to(TESTS.name).parts[0]
+    if folder in TOGETHER:
+        return folder
+    served = folder == "orchestration" and SERVED.search((TESTS.parent / file).read_text(encoding="utf-8"))
+    return "server" if served else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """One worker for each unit. (xdist 3.8's own groups have no effect under pytest 9.2, where node ids are fixed.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Units(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid.partition("::")[0])
+
+    return Units(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """`--dist loadgroup`: a file stays on one worker, and so does a folder of TOGETHER; what takes longest begins first.
-
-    Files of tests/orchestration with a test that asks for `server` or `door` share one worker, and so one Prefect server.
-    """
+    """What takes longest begins first."""
 
     def turn(item) -> int:
         folder = item.path.relative_to(TESTS).parts[0]
         return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
-    def group(item) -> str:
-        path = item.path.relative_to(TESTS)
-        return path.parts[0] if path.parts[0] in TOGETHER else "server" if item.path in served else str(path)
-
-    orchestration = TESTS / "orchestration"
-    served = {i.path for i in items if i.path.is_relative_to(orchestration) and "the_server" in i.fixturenames}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
     items.sort(key=turn)
 
 

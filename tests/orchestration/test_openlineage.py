@@ -31,7 +31,7 @@ def built(once, tmp_path):
 
 
 @pytest.fixture()
-def server():
+def receiver():
     """An HTTP server that keeps what it is sent; it answers 500 to the second event where told to."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,22 +90,22 @@ def test_the_same_books_give_the_same_events_and_others_give_another_run(built, 
     assert after["numbers"] == before["numbers"] and after["grow@oak"] != before["grow@oak"]
 
 
-def test_a_server_receives_what_the_file_holds(built, server, tmp_path):
-    books, url = Lineage.at(built.root), f"http://127.0.0.1:{server.server_port}"
+def test_a_server_receives_what_the_file_holds(built, receiver, tmp_path):
+    books, url = Lineage.at(built.root), f"http://127.0.0.1:{receiver.server_port}"
     make = openlineage.Events(books, "lab").of
     assert openlineage.to_server(make(books.records), url, key="k3y") == 4
     openlineage.to_file(make(books.records), tmp_path / "events.ndjson")
     written = [json.loads(line) for line in (tmp_path / "events.ndjson").read_text().splitlines()]
-    assert [event for _, _, event in server.asked] == written
-    assert {(path, key) for path, key, _ in server.asked} == {("/api/v1/lineage", "Bearer k3y")}
+    assert [event for _, _, event in receiver.asked] == written
+    assert {(path, key) for path, key, _ in receiver.asked} == {("/api/v1/lineage", "Bearer k3y")}
     assert {e["job"]["namespace"] for e in written} == {"lab"}
 
 
-def test_a_server_that_refuses_or_is_not_there_and_a_file_that_cannot_be(built, server, tmp_path):
+def test_a_server_that_refuses_or_is_not_there_and_a_file_that_cannot_be(built, receiver, tmp_path):
     books = Lineage.at(built.root)
-    server.refuse = 2
+    receiver.refuse = 2
     with pytest.raises(ParamsError, match="took 1 events and then failed"):
-        openlineage.to_server(openlineage.Events(books).of(books.records), f"http://127.0.0.1:{server.server_port}")
+        openlineage.to_server(openlineage.Events(books).of(books.records), f"http://127.0.0.1:{receiver.server_port}")
     kept = tmp_path / "kept.ndjson"
     kept.write_text("before\n")
 

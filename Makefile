@@ -16,7 +16,7 @@ test: setup .venv/.browser
 	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
-	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults
+	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults tests/orchestration tests/training tests/ui tests/whole_dag/test_revoke.py
 	.venv/bin/python -m tests.faults.whole_matrix work/faults
 
 ui: setup  # the Prefect UI of this checkout; returns when it is ready. R1_UI_PORT, R1_UI_DATABASE choose others

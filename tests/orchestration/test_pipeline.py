@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from flows.orchestration import guard, in_force, pipeline
+from tests.faults.all_of_it import all_of_it
 from tests.toy.project import Toy, until
 
 
@@ -139,7 +140,7 @@ def test_a_failed_stage_is_tried_again_as_its_meta_says_and_goes_on_from_its_sta
     assert log.index("the frost came") < log.index("attempt 2 of 3 in 0.5 s") < log.index("from step 2")
 
 
-@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+@pytest.mark.parametrize("shell", ["/bin/bash", pytest.param("/bin/sh", marks=all_of_it)])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.2})

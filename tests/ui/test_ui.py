@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.orchestration import serve
+from tests.faults.all_of_it import all_of_it
 from tests.orchestration.test_experiment import lock_of
 from tests.toy.project import until
 from tests.ui.browser import browser
@@ -140,6 +141,7 @@ def test_a_run_from_the_form_ends_where_dvc_repro_ends(site, tmp_path):
     assert by_hand.md5s() == site.toy.md5s()
 
 
+@all_of_it
 def test_an_experiment_from_the_form_leaves_params_and_lock_alone(site):
     before = {name: site.toy.read(name) for name in ("params.yaml", "dvc.lock")}
     with browser(site.url) as page:
@@ -170,6 +172,7 @@ def test_a_wrong_override_is_one_message(site):
     assert ended["state_type"] == "FAILED" and "did you mean `steps`?" in ended["state"]["message"]
 
 
+@all_of_it
 def test_other_params_give_another_form_and_stopping_leaves_nothing_but_a_checkpoint(site):
     site.toy.set("grow.plants.yew", {"steps": 200, "seconds": 0.1})
 

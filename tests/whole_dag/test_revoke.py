@@ -9,6 +9,7 @@ import pytest
 from flows.orchestration.books import books_of
 from tasks.provenance.artifacts import read_rows
 from tasks.provenance.audit import audit
+from tests.faults.all_of_it import all_of_it
 from tests.whole_dag.checkout import command
 
 SOURCE = "reasoning-gym-sums"
@@ -41,6 +42,7 @@ def sources(folder) -> set[str]:
     return {row["source"] for artifact, split in splits for row in read_rows(folder / "data" / artifact, split)}
 
 
+@all_of_it
 def test_what_is_revoked_is_rebuilt_away_and_comes_back_as_it_was(checkout):
     clean, before = stale(checkout), (checkout / "dvc.lock").read_text()
     assert SOURCE in sources(checkout)

@@ -109,9 +109,11 @@ class Matrix:
             return cell
         if moment == "body":
             self._refuse_second_writer(node, cell)
+        alive = marked(mark)
         victims = {"stage": [int(frozen.read_text())], "group": marked(mark)}.get(target, [process.pid])
         self._end(victims)
         cell.seconds = self._until_gone(process, mark, cell)
+        _await_burial(process, alive)
         if process.wait() == 0:
             cell.wrong.append("the run that was killed ended with status 0")
         self._look(node, cell)
@@ -213,6 +215,14 @@ class Matrix:
                 f"{cell.stage:24} {cell.moment:10} {cell.target:6} {'; '.join(cell.wrong) or 'as promised'}", flush=True
             )
         return cell
+
+
+def _await_burial(process: subprocess.Popen, pids: list[int]) -> None:
+    """Wait until nobody's process table has them: to DVC an orphan whom init has not yet buried holds its locks."""
+    end = time.monotonic() + DEATH
+    while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in pids):
+        process.poll()
+        time.sleep(0.02)
 
 
 def marked(mark: str) -> list[int]:

@@ -22,7 +22,7 @@ def pages(root):
 
 def test_every_stage_shows_everything_it_has(pages, root):
     found, said = pages
-    assert not said and len(found) > 30
+    assert not said and len(found) >= 29
     for stage, node in load_dag(root).nodes.items():
         assert "lineage" in found[stage]
         assert ("metrics" in found[stage], "curve" in found[stage]) == (bool(node.metrics), bool(node.plots)), stage
@@ -36,9 +36,7 @@ def test_every_stage_shows_everything_it_has(pages, root):
         ("cold_start", "06_cold_start/examples"),
         ("candidates", "09_candidates/candidates"),
         ("verdicts", "10_verdicts/verdicts"),
-        ("reasoning", "11_reasoning/examples"),
         ("preferences", "15_preferences/pairs"),
-        ("evaluate@r1", "r1/samples"),
     ],
 )
 def test_samples_come_from_the_table_that_tells_most(pages, stage, table):

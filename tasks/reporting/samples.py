@@ -12,6 +12,7 @@ from tasks.provenance.tables import Table
 ROWS = 6  # shown of a table
 TEXT = 1500  # characters shown of a text
 WIDTH = 92  # characters of a line
+PROBES = ("forced_samples",)  # of an evaluation: answers under a forced beginning
 
 
 def sample_rows(made: Sequence[Table], read: Sequence[Table] = ()) -> tuple[str, str] | None:
@@ -20,7 +21,8 @@ def sample_rows(made: Sequence[Table], read: Sequence[Table] = ()) -> tuple[str,
     None where there is nothing to show. ArtifactError or an error of DuckDB's where a file is damaged.
     """
     for kind, show in _KINDS.items():
-        table = max((t for t in made if t.kind == kind and t.rows), key=lambda t: t.rows, default=None)
+        own = [t for t in made if t.kind == kind and t.rows]
+        table = max(own, key=lambda t: (t.name not in PROBES, t.rows), default=None)
         if table:
             blocks = show(spread(table), _Known([*made, *read]))
             said = f"{len(blocks)} of {table.rows:,} rows of {table.artifact.name}/{table.name}"

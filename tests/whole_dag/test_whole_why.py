@@ -51,10 +51,11 @@ def _same(row: dict, other: dict) -> bool:
 
 def test_a_kept_row_of_the_union_leads_to_its_students(built, books):
     rows = pq.read_table(built[0] / "data/13_sft_data/examples.parquet").to_pylist()
-    row = next((r for r in rows if r["completion_id"]), None)
-    if row is None:
-        pytest.skip("at this size no candidate was right, so none was kept")
-    found = chain(books, row["completion_id"])
-    assert found["decisive"] is None and found["verdict"]["status"] == "ok"
-    assert {s["artifact"] for s in found["sets"]} == {"data/11_reasoning", "data/13_sft_data"}
+    sampled = [r for r in rows if r["completion_id"]]  # none, where models this small were never right
+    row = (sampled or rows)[0]
+    found = chain(books, row["completion_id"] or row["id"])
+    if sampled:
+        assert found["decisive"] is None and found["verdict"]["status"] == "ok"
+    made_in = "data/11_reasoning" if sampled else "data/12_non_reasoning"
+    assert {s["artifact"] for s in found["sets"]} == {made_in, "data/13_sft_data"}
     assert {"data/14_dev3", "data/17_r1", "data/18_distill/qwen"} <= {c["artifact"] for c in found["checkpoints"]}

@@ -72,6 +72,11 @@ class Run:
         return self._declared("template")
 
     @property
+    def accelerate(self) -> str | None:
+        """Name of the file in recipes/accelerate/ to launch the training with; None: in this process."""
+        return self._declared("accelerate")
+
+    @property
     def recipe(self) -> str:
         return self._declared("recipe")
 

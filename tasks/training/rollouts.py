@@ -20,15 +20,20 @@ class VLLMRollout(Settings):
 
     name: Literal["vllm"] = "vllm"
     mode: Literal["colocate", "server"] = Field("colocate", description="on the trainer's GPUs, or a server apart")
-    gpu_memory_utilization: float = Field(0.3, gt=0, lt=1, description="colocate: share of each GPU's memory for vLLM; TRL: 0.3")
+    gpu_memory_utilization: float = Field(
+        0.3, gt=0, lt=1, description="colocate: share of each GPU's memory for vLLM; TRL: 0.3"
+    )
     tensor_parallel: int = Field(1, ge=1, description="colocate: GPUs of one engine; divides the number of processes")
-    max_model_len: int | None = Field(None, ge=16, description="colocate: prompt and completion, tokens; null: the model's own")
+    max_model_len: int | None = Field(
+        None, ge=16, description="colocate: prompt and completion, tokens; null: the model's own"
+    )
     sleep: bool = Field(False, description="colocate: give the memory back while the policy trains (sleep level 2)")
     url: str | None = Field(None, pattern=r"^https?://", description="server: its address, e.g. http://10.0.0.2:8000")
     group_port: int = Field(51216, ge=1, le=65535, description="server: port over which the weights go; TRL: 51216")
     timeout: float = Field(240.0, gt=0, description="server: seconds to wait until it answers; TRL: 240")
     importance_correction: Correction | None = Field(
-        "sequence_mask", description="weighs what vLLM and the policy score differently; TRL: sequence_mask; null: no correction"
+        "sequence_mask",
+        description="weighs what vLLM and the policy score differently; TRL: sequence_mask; null: no correction",
     )
     importance_max: float = Field(3.0, gt=0, description="upper bound of that weight; TRL: 3")
 
@@ -36,7 +41,10 @@ class VLLMRollout(Settings):
     def _options_of_its_mode(self):
         if self.mode == "server" and not self.url:
             raise ValueError("mode server needs `url`: where `vllm serve` answers, e.g. http://127.0.0.1:8000")
-        apart = {"colocate": ("url", "group_port", "timeout"), "server": ("gpu_memory_utilization", "tensor_parallel", "max_model_len", "sleep")}
+        apart = {
+            "colocate": ("url", "group_port", "timeout"),
+            "server": ("gpu_memory_utilization", "tensor_parallel", "max_model_len", "sleep"),
+        }
         if wrong := [key for key in apart[self.mode] if key in self.model_fields_set]:
             where = "say it to the server when it is started" if self.mode == "server" else "it belongs to mode: server"
             raise ValueError(f"{', '.join(wrong)}: no option of mode {self.mode}; {where}")

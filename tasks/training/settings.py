@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tasks.settings import Settings
-from tasks.training.rollouts import VLLMRollout
+from tasks.training.rollouts import RolloutEngine
 
 
 class Pretrain(Settings):
@@ -158,8 +158,8 @@ class GRPO(OnDevice):
         ge=1,
         description="prompts sampled at once, seeded by their place in the step, so that any number of processes draws the same; null: all of a process",
     )
-    engine: Literal["transformers", "vllm"] | VLLMRollout = Field(
-        "transformers", description="who samples the rollouts: a name, or a block {name: vllm, ...} with its options"
+    engine: RolloutEngine = Field(
+        "transformers", description="who samples the rollouts: transformers or vllm, or a block with its options"
     )
     save_every: int = Field(25, ge=1, description="steps between resumable states")
 

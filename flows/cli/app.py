@@ -15,6 +15,7 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "canary": "canary",
     "contamination": "contamination",
     "curate": "curate",
+    "serve": "serve",
     "annotate": "annotate",
     "ui": "ui",
     "trace": "trace",

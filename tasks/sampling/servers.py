@@ -73,6 +73,10 @@ class Program:
         # The command `vllm` asks for a distribution of that name, which the CPU build is not; its module runs in both.
         words = ["-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--served-model-name", name]
         words += ["--host", "127.0.0.1", "--port", port, "--dtype", serving.dtype]
+        words += [
+            "--generation-config",
+            "vllm",
+        ]  # top-k and penalties of the checkpoint's own count only when asked for
         words += ["--max-model-len", serving.max_model_len] if serving.max_model_len else []
         if (
             self.on_cpu
@@ -160,11 +164,15 @@ class Server:
         """How often it died and was started anew."""
         return self.keeper.restarts
 
-    def wait(self) -> None:
-        """Sleep until it is stopped; ServerError once it has died more often than it is started anew."""
-        self.keeper.ended.wait()
-        if self.keeper.problem:
-            raise ServerError(self.keeper.problem)
+    def wait(self, notice: Callable[[str], None] | None = None) -> None:
+        """Sleep until it is stopped; ServerError once it has died more often than it is started anew, which `notice` hears."""
+        known = self.restarts
+        while not self.keeper.ended.wait(1.0):
+            if notice and self.restarts > known:
+                notice(f"the server died and is started anew ({self.restarts}); why is in {self.log}")
+            known = self.restarts
+        if self.problem:
+            raise ServerError(self.problem)
 
     def stop(self) -> None:
         self.keeper.stop()
@@ -181,7 +189,7 @@ def start(
 ) -> Server:
     """Serve a checkpoint on 127.0.0.1 and return once it answers.
 
-    port: None takes a free one. name: of the model in requests, by default the folder's. `say(seconds, line)` hears about
+    port: None takes a free one. name: of the model in requests, by default the folder's (vLLM; else its path). `say(seconds, line)` hears about
     once a second how long it has been starting and what its log said last. One that dies later is started anew on the
     same port, `serving.restarts` times: who asks it meanwhile finds nobody there and asks again.
     ServerError: no program, no checkpoint, a taken port, no answer within `serving.start_timeout`, or it ended.
@@ -190,7 +198,8 @@ def start(
     missing = [n for n in NEEDED if not (checkpoint / n).is_file()]
     if missing or not list(checkpoint.glob("*.safetensors")):
         raise ServerError(f"{checkpoint} has no {(missing or ['*.safetensors'])[0]}: it is no checkpoint")
-    program, name = choose(serving.engine), name or checkpoint.name
+    program = choose(serving.engine)
+    name = str(checkpoint) if program.name == "transformers" else name or checkpoint.name  # that one knows no other
     port = port or free_port()
     _need_free(port)
     command, env = program.command(checkpoint, name, port, serving), program.environment(serving)

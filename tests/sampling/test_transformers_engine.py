@@ -3,10 +3,15 @@
 import pytest
 import torch
 
+from tasks.sampling.decoding import _filter_top_p
 from tasks.sampling.policy import load_policy
-from tasks.sampling.transformers_engine import _filter_top_p, sample
+from tasks.sampling.transformers_engine import sample
 
-PROMPTS = ["User: Compute 4 A+7 B+6 C-2\nAssistant: ", "User: Hello\nAssistant: ", "User: Compute 54 A-1 B+3 C-9\nAssistant: "]
+PROMPTS = [
+    "User: Compute 4 A+7 B+6 C-2\nAssistant: ",
+    "User: Hello\nAssistant: ",
+    "User: Compute 54 A-1 B+3 C-9\nAssistant: ",
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +85,11 @@ def test_no_prompts_no_samples(policy):
 def test_the_strided_cache_gives_the_librarys_samples(policy, monkeypatch):
     from transformers import DynamicCache
 
-    from tasks.sampling import transformers_engine as engine
+    from tasks.sampling import decoding
 
     settings = {"k": 8, "temperature": 1.0, "top_p": 0.9, "max_tokens": 48, "seed": 4}
     ours = sample(policy, PROMPTS, **settings)
-    monkeypatch.setattr(engine, "_new_cache", lambda model: DynamicCache())
+    monkeypatch.setattr(decoding, "_growing_cache", lambda model: DynamicCache())
     theirs = sample(policy, PROMPTS, **settings)
     assert [[s.ids for s in g] for g in ours] == [[s.ids for s in g] for g in theirs]
 
@@ -93,7 +98,9 @@ def test_batches_are_bounded_by_the_memory_of_their_keys_and_values(policy, monk
     from tasks.sampling import transformers_engine as engine
 
     assert engine.batch_rows(policy.model, 100) == engine.ROWS
-    monkeypatch.setattr(engine, "CACHE_BYTES", 2 * 2 * 32 * 100 * 4 * 7)  # 7 rows: 2 tensors, 2 layers, 32 wide, float32
+    monkeypatch.setattr(
+        engine, "CACHE_BYTES", 2 * 2 * 32 * 100 * 4 * 7
+    )  # 7 rows: 2 tensors, 2 layers, 32 wide, float32
     assert engine.batch_rows(policy.model, 100) == 7
     assert engine.batch_rows(policy.model, 10**6) == 1
 

@@ -78,7 +78,7 @@ def sampled(p: Params, run: Run) -> list[dict]:
     rows = sorted((r for r in mine if verifiable(r["domain"], r["gold"])), key=lambda r: r["id"])[: p.prompts]
     settings = {"temperature": p.temperature, "top_p": p.top_p, "max_tokens": p.max_tokens}
     texts = [render(run.template, r["text"]) for r in rows]
-    with open_engine(p.engine, run.input_path(p.model), run.work, run.threads) as engine:
+    with open_engine(p.engine, run.input_path(p.model), run.work, run.threads, run.execution) as engine:
         samples = engine.sample(texts, p.samples, **settings, seed=run.seed, progress=run.progress)
     settings |= {"seed": run.seed, "template": template_hash(run.template)}
     return completion_rows(engine, rows, samples, settings)

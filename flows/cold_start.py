@@ -41,10 +41,10 @@ def body(p: Params, run: Run) -> dict:
     collect = Collection(
         verify, run.template, p.procedural_refiner, p.samples, p.temperature, p.max_tokens, run.seed, run.progress
     )
-    with open_engine(p.engine, run.input("base"), run.work, run.threads) as base:
+    with open_engine(p.engine, run.input("base"), run.work, run.threads, run.execution) as base:
         collect.few_shot(base, *plan["few_shot"], examples=[r for r in rows if r["solution"]])
         collect.direct(base, *plan["direct"])
-    with open_engine(p.engine, run.input("r1_zero"), run.work, run.threads) as r1_zero:
+    with open_engine(p.engine, run.input("r1_zero"), run.work, run.threads, run.execution) as r1_zero:
         collect.r1_zero(r1_zero, *plan["r1_zero"])
     reviewed = read_annotations(run.input_path(p.annotations))
     revoked = read_tombstones(run.input("revoked/cold_start.jsonl"))

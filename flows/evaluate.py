@@ -81,7 +81,7 @@ def body(p: Params, run: Run) -> dict:
     problems = choose(read_rows(run.input("final"), "final", PROMPT), p)
     checkpoint = p.models[run.item]
     forced, forced_verdicts, elicited = [], [], {}
-    with open_engine(p.engine, run.root / checkpoint, run.work, run.threads) as engine:
+    with open_engine(p.engine, run.root / checkpoint, run.work, run.threads, run.execution) as engine:
         samples, verdicts = answer(engine, problems, p, run)
         for mode, begin in elicitation.FORCED.items():
             rows, judged = answer(engine, problems, p, run, begin, FORCED_SAMPLES) if engine.continues else ([], [])

@@ -43,6 +43,7 @@ class Execution(Protocol):
 
     name: str  # "local" or "ray"
     remote: bool  # whether jobs may run on other machines: then they are laid out as files in a shared folder
+    gpus: int  # GPUs that jobs may take
 
     def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
         """function(*job) for each job of zip(*columns), in order; `gpu`: each takes one where there are any.
@@ -85,6 +86,12 @@ class Local:
 
     def __exit__(self, *failure: object) -> None:
         self.rest()
+
+    @property
+    def gpus(self) -> int:
+        import torch
+
+        return torch.cuda.device_count()
 
     def rest(self) -> None:
         if self._pool:
@@ -165,6 +172,10 @@ class Ray:
             self._ray.shutdown()
             self._ray = None
 
+    @property
+    def gpus(self) -> int:
+        return int(self._connected().cluster_resources().get("GPU", 0))
+
     def rest(self) -> None:
         """Ray ends idle workers itself."""
 
@@ -206,7 +217,7 @@ class Ray:
 
     def _tasks(self, ray, function: Callable, jobs: list[tuple], gpu: bool) -> Iterator[Any]:
         need = {"CPU": float(self.threads)}
-        if gpu and ray.cluster_resources().get("GPU"):
+        if gpu and self.gpus:
             need["GPU"] = 1.0
         _room(ray, need)
         call = ray.remote(_call).options(

@@ -18,6 +18,7 @@ from tasks.provenance.artifacts import ArtifactError
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
+    from tasks.execution import Execution
     from tasks.progress import Progress
 
 
@@ -183,15 +184,27 @@ def engine_settings(value: str | dict) -> TransformersSettings | VLLMSettings | 
     return TypeAdapter(EngineSettings).validate_python(value)
 
 
-def open_engine(settings: EngineSettings, checkpoint: Path, work: Path | None = None, threads: int = 1) -> Engine:
+def open_engine(
+    settings: EngineSettings,
+    checkpoint: Path,
+    work: Path | None = None,
+    threads: int = 1,
+    execution: "Execution | None" = None,
+) -> Engine:
     """The engine that `settings` asks for, on the checkpoint in folder `checkpoint`.
 
-    `work`: folder of the ledgers and of a server's log, None for none; `threads`: of torch, on a CPU.
+    `work`: folder of the ledgers and of a server's log, None for none; `threads`: of torch, on a CPU; `execution`: where
+    the batches of transformers are sampled, None for this process. The other engines spread their work themselves.
     """
+    checkpoint, work = Path(checkpoint), Path(work) if work else None
+    if settings.name == "transformers" and execution is not None and execution.remote:
+        from tasks.sampling.spread_engine import open_on
+
+        return open_on(execution, settings, checkpoint, work, threads)
     if settings.name == "vllm":
         from tasks.sampling.vllm_engine import open_here
     elif settings.name == "server":
         from tasks.sampling.server_engine import open_here
     else:
         from tasks.sampling.transformers_engine import open_here
-    return open_here(settings, Path(checkpoint), Path(work) if work else None, threads)
+    return open_here(settings, checkpoint, work, threads)

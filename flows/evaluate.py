@@ -54,7 +54,7 @@ def choose(rows: list[dict], p: Params) -> list[dict]:
 
 def answer(engine: Engine, problems: list[dict], p: Params, run: Run, begin: str = "", k: int | None = None):
     """COMPLETION and VERDICT rows of k samples per problem; `begin` is how the response is made to begin."""
-    from tasks.verification.verify import verify_all
+    from tasks.verification.spread import verify_on
 
     seed = derive_seed(run.root_seed, "evaluate", begin)
     prompts = [render(run.template, q["text"]) + begin for q in problems]
@@ -71,7 +71,8 @@ def answer(engine: Engine, problems: list[dict], p: Params, run: Run, begin: str
     for row in rows:
         row["text"] = begin + row["text"]  # what the response is, however it was begun
     asked = {q["id"]: q for q in problems}
-    verdicts = verify_all([asked[r["prompt_id"]] for r in rows], [r["text"] for r in rows])
+    questions = [asked[r["prompt_id"]] for r in rows]
+    verdicts = verify_on(run.execution, questions, [r["text"] for r in rows], run.work / "verification")
     return rows, [v.row(r["id"], r["prompt_id"]) for v, r in zip(verdicts, rows, strict=True)]
 
 

@@ -31,7 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RETRIES = 10  # of a task whose worker or node died; what the task itself raises is never tried again
 PATIENCE = 30.0  # seconds without a result after which the cluster is asked whether it can work at all
 STORE = 128 << 20  # bytes of Ray's object store on this machine: results are paths
-LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "numba", "duckdb")  # that decide bytes
+LIBRARIES = (  # that decide bytes
+    "torch", "transformers", "tokenizers", "numpy", "pyarrow", "numba", "sympy", "math-verify", "reasoning-gym",
+)  # fmt: skip
 
 
 class ExecutionError(Exception):
@@ -43,6 +45,7 @@ class Execution(Protocol):
 
     name: str  # "local" or "ray"
     remote: bool  # whether jobs may run on other machines: then they are laid out as files in a shared folder
+    threads: int  # of one job
     gpus: int  # GPUs that jobs may take
 
     def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
@@ -69,7 +72,7 @@ def open_execution(
     threads: of one job. environment: variables that must be set before a worker starts. workers: processes of `local`
     (default: `threads`); one is the calling process itself. Nothing is started before the first `map`.
     """
-    return Local(workers or threads) if name == "local" else Ray(threads, environment or {})
+    return Local(workers or threads, threads) if name == "local" else Ray(threads, environment or {})
 
 
 class Local:
@@ -77,8 +80,8 @@ class Local:
 
     name, remote = "local", False
 
-    def __init__(self, workers: int = 1):
-        self.workers = workers
+    def __init__(self, workers: int = 1, threads: int = 1):
+        self.workers, self.threads = workers, threads
         self._pool = None
 
     def __enter__(self) -> Self:

@@ -82,9 +82,11 @@ class Run:
         return self._declared("template")
 
     @property
-    def accelerate(self) -> str | None:
-        """Name of the file in recipes/accelerate/ to launch the training with; None: in this process."""
-        return self._declared("accelerate")
+    def accelerate(self) -> Path | None:
+        """The file in recipes/accelerate/ to launch the training with; None: in this process."""
+        from tasks.training.launch import config_file
+
+        return config_file(self.root, self._declared("accelerate"))
 
     @property
     def recipe(self) -> str:

@@ -9,8 +9,11 @@ from tasks.training.tokenizer import load_tokenizer
 PARTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # no code, and no weights that are pickles
 
 
-def load(folder: Path, bf16: bool = False):
-    """(model, tokenizer) of a checkpoint folder; an incomplete folder is an error that names what is missing."""
+def load(folder: Path, bf16: bool = False, **options):
+    """(model, tokenizer) of a checkpoint folder; an incomplete folder is an error that names what is missing.
+
+    options: more keyword arguments of `from_pretrained` (tasks/training/trainable.py).
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -22,7 +25,8 @@ def load(folder: Path, bf16: bool = False):
         raise ArtifactError(f"{folder} has no weights (*.safetensors); download them, or convert them from *.bin")
     check_files(folder)
     dtype = torch.bfloat16 if bf16 else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+    safe = {"use_safetensors": True, "trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **safe, **options)
     return model, load_tokenizer(folder)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.provenance.artifacts import ArtifactError
 from tasks.training import stopping
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ STARTER = "R1_LAUNCHED_BY"  # process id of the stage, with which the launcher d
 ROOT = Path(__file__).resolve().parents[2]  # where `tasks` lies
 
 
-class LaunchError(Exception):
+class LaunchError(ArtifactError):
     """The processes of a job could not be started or did not come to an end; the message says where to look."""
 
 

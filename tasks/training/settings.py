@@ -65,10 +65,10 @@ class Rope(Settings):
     """Rotary position embeddings for contexts longer than the model's own; becomes part of the published config.
 
     Open-R1 gave Qwen2.5-Math-7B (4,096 positions) 32,768 by a base frequency of 300,000: `{type: default, theta: 300000,
-    positions: 32768}`. `linear`, `dynamic`, `yarn` and `llama3` are transformers' (modeling_rope_utils).
+    positions: 32768}`. `linear`, `yarn` and `llama3` are transformers' (modeling_rope_utils).
     """
 
-    type: Literal["default", "linear", "dynamic", "yarn", "llama3"] = Field(
+    type: Literal["default", "linear", "yarn", "llama3"] = Field(
         description="`default` with a `theta` only changes the base frequency"
     )
     positions: int = Field(ge=16, description="longest context, tokens; the factor is this over the model's own")

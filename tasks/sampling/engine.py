@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from tasks.provenance.artifacts import ArtifactError
+from tasks.sampling.servers import Serving
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,21 +89,16 @@ class TransformersSettings(Settings):
         return self
 
 
-class VLLMOptions(Settings):
-    """What vLLM is started with, in process or as a server."""
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: the checkpoint's own")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of the memory that vLLM takes for itself")
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that share each layer")
-    max_model_len: int | None = Field(
-        None, ge=16, description="prompt and completion, tokens; null: the checkpoint's limit"
-    )
-
-
-class VLLMSettings(VLLMOptions):
+class VLLMSettings(Settings):
     """vLLM in this process (extra `vllm`): tasks/sampling/vllm_engine.py."""
 
     name: Literal["vllm"] = "vllm"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: the checkpoint's own")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of each GPU's memory that vLLM takes")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that hold one copy of the model")
+    max_model_len: int | None = Field(
+        None, ge=16, description="tokens of prompt and completion together; null: what the checkpoint's config says"
+    )
     enforce_eager: bool = Field(False, description="no CUDA graphs: starts sooner, decodes slower")
     prompts_per_call: int = Field(
         512, ge=1, description="prompts given to vLLM at once, and finished together in the ledger"
@@ -125,13 +121,19 @@ class Wire(Settings):
     )
 
 
-class ServerSettings(Wire, VLLMOptions):
-    """Any OpenAI-compatible server: tasks/sampling/server_engine.py. Options of vLLM count only with `start`."""
+class ServerSettings(Wire):
+    """Any OpenAI-compatible server: tasks/sampling/server_engine.py."""
 
     name: Literal["server"] = "server"
     url: str | None = Field(None, description="base URL up to and including /v1; null: $R1_SERVER_URL, or `start`")
     start: bool = Field(
-        False, description="start a server on the checkpoint, as `r1 serve` does, and stop it at the end"
+        False, description="start a server on the checkpoint, as `r1 serve` does; it ends with the stage"
+    )
+    serving: Serving = Field(Serving(), description="how it is started")
+    dialect: Literal["vllm", "openai", "transformers"] = Field(
+        "vllm",
+        description="vllm: token ids in and out, vLLM's extension; openai: text alone; transformers: `transformers serve`, "
+        "which samples only where a generation config says so. With `start`, that of what was started",
     )
     api: Literal["completions", "chat"] = Field(
         "completions", description="chat only where a server has no /completions"
@@ -139,12 +141,10 @@ class ServerSettings(Wire, VLLMOptions):
     model: str | None = Field(None, description="name at the server; null: the one model that it serves")
     revision: str | None = Field(
         None,
-        description="where the server serves other weights than the artifact's, e.g. a vendor's: what stands for them",
-    )
-    token_ids: bool = Field(
-        True, description="prompts as ids and ids back (vLLM's return_token_ids); false: text alone"
+        description="where `model` is not the artifact but, say, a vendor's: which version of it; names the weights",
     )
     logprobs: bool = Field(True, description="false for a server that gives none: completions are then without")
+    send_seed: bool = Field(True, description="false for a server that refuses `seed`: another run gives other samples")
     samples_per_request: int = Field(16, ge=1, description="n of a request; 1 for a server that knows no n")
 
     @model_validator(mode="after")
@@ -152,9 +152,9 @@ class ServerSettings(Wire, VLLMOptions):
         if self.start and (self.url or self.model or self.revision or self.api != "completions"):
             raise ValueError("start: true serves the checkpoint here: leave out url, model, revision and api")
         if self.revision and not self.model:
-            raise ValueError("revision stands for weights of a server: name them under `model`")
-        if self.token_ids and (self.revision or self.api == "chat"):
-            raise ValueError("token_ids needs the artifact's own tokenizer and api completions: set token_ids: false")
+            raise ValueError("revision is a version of `model`: name that")
+        if self.dialect != "openai" and (self.revision or self.api == "chat"):
+            raise ValueError("token ids need the artifact's own tokenizer and /completions: set dialect: openai")
         return self
 
 

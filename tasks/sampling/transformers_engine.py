@@ -14,7 +14,7 @@ from tasks.rows import derive_seed
 from tasks.sampling.decoding import Fixed, Growing, full_attention, generate
 from tasks.sampling.engine import EngineError, Sample, TransformersSettings
 from tasks.sampling.ledger import Ledger, digest
-from tasks.sampling.policy import Policy, load_policy
+from tasks.sampling.policy import Policy, end_ids, load_policy
 
 if TYPE_CHECKING:
     from tasks.progress import Progress
@@ -49,8 +49,7 @@ def batch_rows(model, tokens: int) -> int:
 
 def end_tokens(model, tokenizer) -> list[int]:
     """Ids that end a completion: the tokenizer's, and those of the generation config."""
-    more = model.generation_config.eos_token_id
-    return sorted({tokenizer.eos_token_id, *(more if isinstance(more, list) else [more] if more is not None else [])})
+    return end_ids(tokenizer, model.generation_config)
 
 
 def lay_out(
@@ -118,18 +117,12 @@ class TransformersEngine:
 
     name, continues = "transformers", True
 
-    def __init__(
-        self,
-        policy: Policy,
-        settings: TransformersSettings = TransformersSettings(),
-        ledger: Ledger | None = None,  # noqa: B008
-    ):
-        self.policy, self.settings, self.ledger = policy, settings, ledger
+    def __init__(self, policy: Policy, settings: TransformersSettings | None = None, ledger: Ledger | None = None):
+        self.policy, self.settings, self.ledger = policy, settings or TransformersSettings(), ledger
         self.sha, self.tokenizer = policy.sha, policy.tokenizer
-        self.protocol = settings.model_dump(exclude={"name"}, exclude_defaults=True)
-        if self.protocol:
-            self.protocol = {"transformers": self.protocol}
-        if settings.static_cache and not full_attention(policy.model):
+        options = self.settings.model_dump(exclude={"name"}, exclude_defaults=True)
+        self.protocol = {"transformers": options} if options else {}
+        if self.settings.static_cache and not full_attention(policy.model):
             raise EngineError(
                 "static_cache needs a model whose layers all attend to the whole sequence: set it to false"
             )
@@ -144,6 +137,7 @@ class TransformersEngine:
         if self.ledger:
             self.ledger.close()
         self.policy = None
+        self.__dict__.pop("decoder", None)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

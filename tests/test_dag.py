@@ -23,6 +23,7 @@ FLOORS = (  # a module may import from its own floor and from below
         "tasks/training/",
         "tasks/evaluation/",
         "tasks/provenance/",
+        "tasks/publishing/",
         "tasks/reporting/",
     ),
     ("tasks/verification/",),

@@ -24,6 +24,7 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "revoke": "impact",
     "why": "why",
     "audit": "audit",
+    "export": "export",
     "worker": "worker",
 }
 

@@ -21,6 +21,7 @@ from tasks.provenance.artifacts import ROW_GROUP, ArtifactError, check_files, sh
 from tasks.provenance.tables import Table
 from tasks.publishing import cards, formats, licence
 from tasks.publishing.facts import Facts
+from tasks.publishing.loading import make_loadable
 
 LINEAGE = "lineage.json"
 SHARD_BYTES = 500 << 20  # of Parquet in memory before it is compressed; the Hub shows files of this size quickest
@@ -92,6 +93,7 @@ def _checkpoint(facts: Facts, folder: Path) -> dict:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if facts.template and (folder / "tokenizer_config.json").is_file():
         (folder / "chat_template.jinja").write_text(chat_template(facts.template), encoding="utf-8")
+    make_loadable(folder)
     return {"config": config}
 
 

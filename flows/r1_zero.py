@@ -9,10 +9,10 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
-from tasks.rewards import canaries, gate
+from tasks.rewards import canaries, gate, launched
 from tasks.rewards.composition import compose
 from tasks.rewards.registry import Rewards
-from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
+from tasks.rewards.reinforcement import of_sources
 from tasks.sampling.engine import TransformersSettings, open_engine
 from tasks.settings import Settings
 from tasks.training import grpo
@@ -40,9 +40,9 @@ def train_from_base(p: Params, run: Run, base: str) -> dict:
         f"gate: chains of thought right in {passed['full_cot_accuracy']:.2f}, guesses in {passed['direct_accuracy']:.2f}"
     )
     rows = grpo.lay_out(p.grpo, train, [], run.seed)
-    metrics, curve = reinforce(
-        run.input(base), run.out, rows, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,
-        run.progress, run.threads,
+    metrics, curve = launched.train(
+        run.input(base), run.out, rows, p.grpo, rewards, p.rewards, run.template, run.seed, run.work,
+        run.progress, run.threads, run.accelerate,
     )  # fmt: skip
     run.curve(curve)
     return metrics | {"gate": passed, "canaries": silent}

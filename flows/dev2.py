@@ -10,7 +10,7 @@ from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import of_sources
 from tasks.settings import Settings
 from tasks.training import grpo
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 
 
 class Params(Settings):

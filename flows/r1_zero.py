@@ -16,7 +16,8 @@ from tasks.rewards.reinforcement import of_sources
 from tasks.sampling.engine import TransformersSettings, open_engine
 from tasks.settings import Settings
 from tasks.training import grpo
-from tasks.training.settings import GRPO, Gate
+from tasks.training.grpo_settings import GRPO
+from tasks.training.settings import Gate
 
 
 class Params(Settings):

@@ -12,7 +12,7 @@ from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import named_rewards, reinforce
 from tasks.rows import PROMPT
 from tasks.training import launch
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 
 if TYPE_CHECKING:
     from tasks.progress import Progress

@@ -8,7 +8,7 @@ import torch
 from tasks.prompts.templates import render
 from tasks.rewards.reinforcement import named_rewards, reinforce
 from tasks.training import checkpoints, grpo
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 
 SMALL = {"steps": 4, "prompts_per_step": 4, "group_size": 4, "learning_rate": 1e-3, "max_tokens": [(0, 24)], "save_every": 2}
 

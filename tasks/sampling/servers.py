@@ -14,11 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
-
 from tasks.provenance.artifacts import ArtifactError
 from tasks.sampling.server_process import Keeper
-from tasks.settings import Settings
+from tasks.sampling.settings import Serving
 
 PYTHON = "R1_VLLM_PYTHON"
 NEEDED = ("config.json", "tokenizer.json")
@@ -30,26 +28,6 @@ REMEDY = (
 
 class ServerError(ArtifactError):
     """No server can be run, or one did not start; the message says what its log says, and where it is."""
-
-
-class Serving(Settings):
-    """How a checkpoint is served."""
-
-    engine: Literal["auto", "vllm", "transformers"] = Field(
-        "auto", description="auto: vLLM where this machine has it, else `transformers serve`"
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of weights and keys; auto: the checkpoint's own"
-    )
-    max_model_len: int | None = Field(
-        None, ge=1, description="tokens of prompt and completion together; null: what the checkpoint's config says"
-    )
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of each GPU's memory that vLLM takes")
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that hold one copy of the model")
-    kv_cache_gb: int = Field(1, ge=1, description="GiB of keys and values where vLLM runs on the CPU; no GPU uses it")
-    threads: int | None = Field(None, ge=1, description="CPU threads of the model; null: one for each core")
-    start_timeout: float = Field(600.0, gt=0, description="seconds until it must answer")
-    restarts: int = Field(3, ge=0, description="times a server that died is started anew, on the same port")
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,10 @@ def programs() -> list[Program]:
     """The servers that can be run here, best first."""
     here = Path(sys.executable)
     beside = dict.fromkeys(p / ".venv-vllm/bin/python" for p in (Path(sys.prefix).parent, Path(__file__).parents[2]))
-    places = {here: "this environment"} if find_spec("vllm") else {}
+    installed = find_spec("vllm")
+    places = (
+        {here: "this environment"} if installed and installed.origin else {}
+    )  # no origin: a mere folder of that name
     if named := os.environ.get(PYTHON):
         places |= {Path(named): f"${PYTHON}"}
     places |= {p: ".venv-vllm" for p in beside if (p.parent.parent / ".installed").is_file()}
@@ -120,7 +101,7 @@ def choose(engine: str = "auto") -> Program:
     for program in programs():
         if engine in ("auto", program.name):
             return program
-    raise ServerError(f"{'no server' if engine == 'auto' else engine} can be run here: {REMEDY}")
+    raise ServerError(f"no {'server' if engine == 'auto' else engine} can be run here: {REMEDY}")
 
 
 def free_port() -> int:

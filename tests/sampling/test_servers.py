@@ -1,4 +1,4 @@
-"""What keeps a server running, with small servers that die, hang and leave children behind; vLLM's own are in tests/vllm."""
+"""What keeps a server running, with small servers that die, hang and leave children behind; vLLM's own are in tests/vllm_server."""
 
 import os
 import signal
@@ -162,7 +162,7 @@ def test_what_cannot_be_served_is_said_with_the_remedy(tmp_path, monkeypatch):
         servers.start(tmp_path, log)
     monkeypatch.delenv(servers.PYTHON)
     monkeypatch.setattr(servers, "programs", list)  # a machine that has none
-    with pytest.raises(ServerError, match="`make vllm` builds an environment"):
+    with pytest.raises(ServerError, match="no server can be run here: `make vllm` builds an environment"):
         servers.start(tmp_path, log)
 
 

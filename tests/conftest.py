@@ -19,18 +19,8 @@ from tests.toy.project import toy, toy_template  # noqa: F401
 from tests.vllm_server.summary import pytest_configure, pytest_terminal_summary  # noqa: F401
 
 TESTS = Path(__file__).parent
-TOGETHER = (
-    "whole_dag",
-    "vllm_server",
-)  # folders whose files share what took minutes to build: one worker for all of it
-LONGEST_FIRST = (
-    "whole_dag",
-    "vllm_server",
-    "orchestration",
-    "faults",
-    "training",
-    "flows",
-)  # so that no worker waits at the end
+TOGETHER = ("whole_dag", "vllm_server")  # folders whose files share what took minutes to build, on one worker
+LONGEST_FIRST = ("whole_dag", "vllm_server", "orchestration", "faults", "training", "flows")  # nobody waits at the end
 SERVED = re.compile(r"^def \w+\([^)]*\b(?:the_server|server|door)\b", re.MULTILINE)
 
 

@@ -226,6 +226,7 @@ class _Session:
 
     def _deduplicate(self, con) -> None:
         from tasks.curation.near_duplicates import deduplicate
+        from tasks.curation.near_duplicates_partitions import Shards
         from tasks.curation.shards import Texts
 
         places = con.sql("SELECT shard, position FROM measured ORDER BY row").fetchnumpy()
@@ -233,7 +234,8 @@ class _Session:
         folder = self.place.work / "tables" / "shingles"
         folder.mkdir()
         progress = lambda n, of: self.progress("comparing texts", n, of)
-        deduplicate(con, self.policy.deduplication, texts, folder, progress)
+        shards = Shards(self.execution, self.files, folder / "bands") if self.execution.remote else None
+        deduplicate(con, self.policy.deduplication, texts, folder, progress, shards)
         self._passed(con, "deduplication")
 
     def _select(self, con) -> None:

@@ -1,7 +1,7 @@
 """The process of a server: in a group of its own, watched by a thread, started anew when it dies, ended as a whole.
 
-The thread that starts the process lives as long as the server is wanted, because the kernel's parent-death signal, by
-which a server never outlives its starter, comes when the *thread* that started it ends.
+A server never outlives who started it, SIGKILL included: server_leash.py. The kernel's signal that it waits for comes
+when the *thread* that started it ends, so the thread that does lives as long as the server is wanted.
 """
 
 import os
@@ -16,15 +16,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-# Runs a command that gets SIGTERM when the thread that started it ends (PR_SET_PDEATHSIG, which lasts across exec).
-LEASH = """import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the process that started this one is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+GRACE = 15.0  # seconds between SIGTERM and SIGKILL, longer than the leash waits for the server
 LOOK = 0.25  # seconds between looks at a server that starts or runs
 SAID = 12  # lines of the log in an error
 CAUSE = re.compile(r"(?:^|[\s.])(\w*(?:Error|Exception): .+)")
@@ -36,7 +28,7 @@ class Keeper:
     def __init__(self, command: list[str], env: dict[str, str], log: Path, health: str, timeout: float, restarts: int):
         self.command, self.env, self.log, self.health = command, env, Path(log), health
         self.timeout, self.allowed = timeout, restarts
-        self.pid: int | None = None
+        self.pid: int | None = None  # of the leash, and the number of the group of all that it started
         self.problem = ""
         self.restarts = 0
         self.ready, self.ended, self.stopping = threading.Event(), threading.Event(), threading.Event()
@@ -75,16 +67,11 @@ class Keeper:
             self.begun, self.mark = time.monotonic(), out.tell()
             out.write(f"$ {' '.join(self.command)}\n".encode())
             out.flush()
-            leashed = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), *self.command]
+            leash = Path(__file__).with_name("server_leash.py")
+            leashed = [sys.executable, "-I", "-S", str(leash), str(os.getpid()), *self.command]
             process = subprocess.Popen(
-                leashed,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=self.log.parent,
-                start_new_session=True,
-            )
+                leashed, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.log.parent, start_new_session=True
+            )  # fmt: skip
         self.pid = process.pid
         try:
             was_ready = self._await_end(process)

@@ -132,7 +132,7 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """Of the server's first process, which leads its group; None while it is started anew."""
+        """Of the process that leads the server's group; None while it is started anew."""
         return self.keeper.pid
 
     @property

@@ -26,7 +26,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(503 if how == "loads" else 200)
         self.end_headers()
-        self.wfile.write(str(os.getpid()).encode())
+        self.wfile.write(f"{os.getpid()} {os.getpgrp()}".encode())
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
@@ -46,6 +46,13 @@ def keeper(tmp_path):
     yield make
     for keeper in made:
         keeper.stop()
+
+
+def server(keeper) -> int:
+    """Process id of the server itself, which says that it is in the keeper's group."""
+    pid, group = map(int, urllib.request.urlopen(keeper.health).read().split())
+    assert group == keeper.pid
+    return pid
 
 
 def children(keeper) -> list[int]:
@@ -69,8 +76,8 @@ def test_it_answers_and_ends_with_its_children(keeper):
     k = keeper()
     heard = []
     k.start(lambda seconds, line: heard.append((seconds, line)))
-    assert k.problem == "" and urllib.request.urlopen(k.health).read() == str(k.pid).encode()
-    pid, (child,) = k.pid, children(k)
+    assert k.problem == ""
+    pid, (child,) = server(k), children(k)
     k.stop()
     assert gone(pid) and gone(child) and k.problem == "" and k.ended.is_set()
     assert all(line for _, line in heard), "progress says what the log said last"
@@ -79,14 +86,14 @@ def test_it_answers_and_ends_with_its_children(keeper):
 def test_killed_it_is_started_anew_on_its_port_and_then_no_more(keeper):
     k = keeper(restarts=1)
     k.start()
-    first = k.pid
+    first = server(k)
     os.kill(first, signal.SIGKILL)
     end = time.monotonic() + 20
     while not (k.ready.is_set() and k.restarts) and time.monotonic() < end:
         time.sleep(0.05)
-    assert k.restarts == 1 and k.pid != first and urllib.request.urlopen(k.health).read() == str(k.pid).encode()
+    assert k.restarts == 1 and server(k) != first
     assert gone(children(k)[0]), "what the dead one left behind went with it"
-    os.kill(k.pid, signal.SIGKILL)
+    os.kill(server(k), signal.SIGKILL)
     assert k.ended.wait(20)
     assert "the server ended (signal 9) after being started anew 1 times" in k.problem and str(k.log) in k.problem
     assert gone(children(k)[1])
@@ -123,10 +130,10 @@ time.sleep(600)
     with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True) as process:
         pid = int(process.stdout.readline())
         process.kill()
-    assert gone(pid)
-    for line in (tmp_path / "log").read_text().splitlines():
-        if line.startswith("child "):  # it has nobody left to end it but us
-            os.kill(int(line.split()[1]), signal.SIGKILL)
+    children = [
+        int(line.split()[1]) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("child ")
+    ]
+    assert gone(pid) and len(children) == 1 and gone(children[0])
 
 
 def test_programs_and_their_command_lines(tmp_path, monkeypatch):

@@ -1,0 +1,66 @@
+"""Bytes on one GPU at the worst moment of a stage, with the sharding chosen, and how many GPUs it needs at least."""
+
+import math
+from dataclasses import dataclass
+
+from tasks.reporting.forecast.devices import Assumptions, Device
+from tasks.reporting.forecast.shapes import Shape
+
+USABLE = 0.95  # of the memory; the rest is fragmentation
+
+
+@dataclass(frozen=True)
+class Training:
+    """What decides over the memory of a training stage."""
+
+    shape: Shape
+    rows: float  # sequences whose activations one GPU holds at once, at most its share of `batch`
+    length: float  # tokens of the longest of them
+    logits: float  # tokens of each whose logits are held at once
+    recompute: bool  # gradient checkpointing
+    sharded: bool  # FSDP or ZeRO-3: weights, gradients and optimizer states over all GPUs
+    reference: bool = False  # a frozen copy of the policy for the KL penalty
+    lora_rank: int | None = None  # adapters: the base is frozen and has neither gradient nor optimizer state
+    lora_bits: int | None = None
+    rollout_share: float = 0.0  # of the memory, given to an engine that stays beside the policy
+    batch: float = 1e9  # sequences of an optimizer step, over all GPUs
+
+
+def parts(t: Training, device: Device, a: Assumptions, gpus: int) -> dict[str, float]:
+    """name -> bytes on one GPU: weights, gradients, optimizer, reference, activations, logits, rollout engine, process."""
+    shards = gpus if t.sharded else 1
+    total = t.shape.total
+    if t.lora_rank:
+        adapters = 2 * t.lora_rank * t.shape.hidden * 7 * t.shape.layers * 1.0  # seven linear modules a layer
+        base = total * (0.55 if t.lora_bits == 4 else device.element)
+        weights, trained = (base + 4 * adapters) / shards, adapters
+    else:
+        weights, trained = 4 * total / shards, total
+    whole = t.shape.touched(0) if t.shape.experts else total  # of a mixture, what is not spread by expert parallelism
+    gathered = device.element * whole / t.shape.layers * 2 if shards > 1 else 0.0  # this layer's and the next one's
+    rows = max(1.0, min(t.rows, t.batch / gpus))
+    kept = 2.0 * t.shape.layers + a.activation_bytes if t.recompute else a.activation_bytes * t.shape.layers
+    return {
+        "weights": weights + gathered,
+        "gradients": 4 * trained / shards,
+        "optimizer": 8 * trained / shards,
+        "reference": device.element * total / shards if t.reference and not t.lora_rank else 0.0,
+        "activations": rows * t.length * t.shape.hidden * kept,
+        "logits": rows * t.logits * t.shape.vocabulary * a.logit_bytes * (1 if device.is_gpu else 2),
+        "rollout": t.rollout_share * device.memory,
+        "process": a.process_bytes,
+    }
+
+
+def peak(t: Training, device: Device, a: Assumptions, gpus: int) -> float:
+    return sum(parts(t, device, a, gpus).values())
+
+
+def fewest_gpus(t: Training, device: Device, a: Assumptions, most: int = 8192) -> int | None:
+    """GPUs from which on it fits, a power of two; None where no number of them helps."""
+    for power in range(int(math.log2(most)) + 1):
+        if peak(t, device, a, 2**power) <= USABLE * device.memory:
+            return 2**power
+        if not t.sharded:
+            return None
+    return None

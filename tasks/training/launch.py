@@ -103,8 +103,8 @@ def _watch(process: subprocess.Popen, folder: Path, came: list[str], said: Itera
     end = None
     while process.poll() is None:
         _tell(said, progress)
-        if came:
-            (folder / "stop").touch()
+        if came and not (folder / "stop").exists():
+            write_json(folder / "stop", came[0])
         if end is None and (folder / "error.json").is_file():
             end = time.monotonic() + GRACE
         if end is not None and time.monotonic() > end:

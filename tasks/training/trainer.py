@@ -110,7 +110,7 @@ def reporter(
 def _stopper(trainer, came: list[str], asked: Path):
     """A trainer callback that ends training with a checkpoint once a signal came, where rollouts are used up.
 
-    `asked` is the file by which the process that launched this one asks for the same. All ranks stop at one step: the
+    `asked` is the file by which the process that launched this one hands on its signal. All ranks stop at one step: the
     signal reaches them at different times, so they ask each other.
     """
     import torch
@@ -118,7 +118,7 @@ def _stopper(trainer, came: list[str], asked: Path):
 
     def any_of_us() -> bool:
         if not came and asked.exists():
-            came.append("the stage")
+            came.append(json.loads(asked.read_text()))
         if trainer.accelerator.num_processes == 1:
             return bool(came)
         mine = torch.tensor(float(bool(came)), device=trainer.accelerator.device)

@@ -4,14 +4,18 @@ vLLM stands beside the policy on its GPUs (`colocate`) or apart as a server, to 
 after each step (`server`). Both are TRL's own modes (trl/generation/vllm_generation.py, 1.16), so both need a GPU.
 """
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from tasks.sampling.engine import TransformersSettings
+from tasks.rows import derive_seed
+from tasks.sampling.settings import TransformersSettings
 from tasks.settings import Settings
 
+Rollout = Callable[..., tuple[list[list[int]], list[list[float]]]]
 Correction = Literal["sequence_mask", "sequence_truncate", "token_mask", "token_truncate"]
 
 
@@ -90,3 +94,33 @@ def vllm_arguments(engine: "TransformersSettings | VLLMRollout") -> dict:
 def processes() -> int:
     """Processes that train together, as `accelerate launch` tells each of them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_rollout(model, tokenizer, engine: TransformersSettings) -> Rollout:
+    """rollout(model, prompt_ids, k, temperature, top_p, max_tokens, seed) -> (ids, logprobs), k a prompt side by side.
+
+    More rows than `engine.batch_rows`, or than memory holds, are sampled in several batches, each with its own seed.
+    """
+    import torch
+
+    from tasks.sampling.decoding import Fixed, Growing, generate
+    from tasks.sampling.transformers_engine import batch_rows, end_tokens
+
+    end, pad = end_tokens(model, tokenizer), tokenizer.pad_token_id
+    forward = torch.compile(model) if engine.compile else None  # of the weights as they are at each step
+    decoder = functools.partial(Fixed, forward=forward) if engine.static_cache else Growing
+
+    def rollout(model, prompt_ids, k, temperature, top_p, max_tokens, seed):
+        rows = engine.batch_rows or batch_rows(model, max(map(len, prompt_ids)) + max_tokens)
+        size = max(1, rows // k)
+        ids, logprobs = [], []
+        with torch.no_grad():
+            for at in range(0, len(prompt_ids), size):
+                part = prompt_ids[at : at + size]
+                own = seed if len(part) == len(prompt_ids) else derive_seed(seed, "batch", at)
+                drawn = generate(model, part, k, temperature, top_p, max_tokens, own, pad, end, decoder)
+                ids += drawn[0]
+                logprobs += drawn[1]
+        return ids, logprobs
+
+    return rollout

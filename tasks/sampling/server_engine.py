@@ -97,7 +97,7 @@ class ServerEngine:
     def __exit__(self, *_) -> None:
         self._stop.set()
         self.client.close()
-        if self.ledger:
+        if self.ledger is not None:
             self.ledger.close()
         if self.server:
             self.server.stop()
@@ -181,7 +181,7 @@ class ServerEngine:
         """(request, (samples, whether they were asked for now)) of each as it comes; EngineError once one is lost."""
         todo = []
         for request in requests:
-            if self.ledger and (kept := self.ledger.get(request.key)) is not None:
+            if self.ledger is not None and (kept := self.ledger.get(request.key)) is not None:
                 yield request, ([Sample(*s) for s in kept], False)
             else:
                 todo.append(request)
@@ -208,7 +208,7 @@ class ServerEngine:
         if not isinstance(error, (Final, AnswerError)):
             return EngineError(f"engine server: {type(error).__name__}: {error}")
         kept = f"{done} of {of} requests were answered"
-        kept += "; they are kept, and the next run asks for the rest" if self.ledger else ""
+        kept += "; they are kept, and the next run asks for the rest" if self.ledger is not None else ""
         return EngineError(f"engine server: {self.url}: {error}. {kept}")
 
     def _work(
@@ -222,7 +222,7 @@ class ServerEngine:
                 return
             try:
                 samples = self._ask(request, stop, max_tokens)
-                if self.ledger:
+                if self.ledger is not None:
                     self.ledger.add(request.key, [astuple(s) for s in samples])
                 answered.put((request, samples))
             except Exception as error:  # noqa: BLE001 - handed to the caller's thread, which raises it

@@ -134,7 +134,7 @@ class TransformersEngine:
         """Frees the weights; the GPU's memory goes to whoever comes next."""
         import torch
 
-        if self.ledger:
+        if self.ledger is not None:
             self.ledger.close()
         self.policy = None
         self.__dict__.pop("decoder", None)
@@ -161,7 +161,7 @@ class TransformersEngine:
         how = {"k": k, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         batches = lay_out(self.policy, prompts, k, max_tokens, seed, self.settings.batch_rows)
         keys = [digest([self.sha, self.protocol, batch.ids, batch.seed, *how.values()]) for batch in batches]
-        kept = [self.ledger.get(key) if self.ledger else None for key in keys]
+        kept = [self.ledger.get(key) if self.ledger is not None else None for key in keys]
         missing = [(batch, key) for batch, key, value in zip(batches, keys, kept, strict=True) if value is None]
         made = self._made([batch for batch, _ in missing], [key for _, key in missing], how)
         for batch, key, value in zip(batches, keys, kept, strict=True):
@@ -170,7 +170,7 @@ class TransformersEngine:
             else:
                 groups = next(made)
                 generated += sum(len(s.ids) for group in groups for s in group)
-                if self.ledger:
+                if self.ledger is not None:
                     self.ledger.add(key, [[astuple(s) for s in group] for group in groups])
             for place, group in zip(batch.places, groups, strict=True):
                 out[place] = group

@@ -65,7 +65,7 @@ class VLLMEngine:
         return self
 
     def __exit__(self, *_) -> None:
-        if self.ledger:
+        if self.ledger is not None:
             self.ledger.close()
         if "llm" not in self.__dict__:
             return
@@ -91,12 +91,12 @@ class VLLMEngine:
         for start in range(0, len(prompts), self.settings.prompts_per_call):
             part = slice(start, start + self.settings.prompts_per_call)
             key = digest([self.sha, self.settings.dtype, ids[part], seeds[part], k, temperature, top_p, max_tokens])
-            if self.ledger and (kept := self.ledger.get(key)) is not None:
+            if self.ledger is not None and (kept := self.ledger.get(key)) is not None:
                 groups = [[Sample(*s) for s in group] for group in kept]
             else:
                 groups = self._generate(ids[part], seeds[part], k, temperature, top_p, max_tokens)
                 generated += sum(len(s.ids) for group in groups for s in group)
-                if self.ledger:
+                if self.ledger is not None:
                     self.ledger.add(key, [[astuple(s) for s in group] for group in groups])
             out += groups
             if progress:

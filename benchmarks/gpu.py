@@ -178,7 +178,7 @@ def grpo(shape: str, load: dict, steps: int, device, bf16: bool, rate: float, fo
     from tasks.training import grpo_log
     from tasks.training.packed_grpo import stopwatch
     from tasks.training.rollouts import own_rollout
-    from tasks.training.settings import GRPO
+    from tasks.training.grpo_settings import GRPO
     from tasks.training.trainer import run
 
     prompts, group, asked, answered, micro = load["grpo"]

@@ -9,7 +9,7 @@ from tasks.prompts.templates import render
 from tasks.training import checkpoints, grpo
 from tasks.training.packed_grpo import IDLE
 from tasks.training.rollouts import own_rollout
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 from tasks.training.trainer import run
 
 STEP = {

@@ -32,7 +32,7 @@ class Params(Settings):
     top_p: float = Field(1.0, gt=0, le=1, description="not published")
     max_tokens: int = Field(ge=16, description="completion tokens")
     engine: EngineSettings = Field(
-        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/engine.py"
+        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
     )
     imported: tuple[ImportedSource, ...] = Field(
         (), description="outputs on disk or on the Hub; tasks/sampling/imported.py"

@@ -27,7 +27,7 @@ class Params(Settings):
     temperature: float = Field(1.0, gt=0, description="S: 1.0")
     max_tokens: int = Field(128, ge=16, description="completion tokens")
     engine: EngineSettings = Field(
-        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/engine.py"
+        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
     )
     procedural_refiner: bool = Field(
         True, description="make sampled responses readable by rule; false: keep those that are"

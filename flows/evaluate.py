@@ -33,7 +33,7 @@ class Params(Settings):
     top_p: float = Field(gt=0, le=1, description="paper: 0.95")
     max_tokens: int = Field(ge=1, description="of a completion; paper: 32,768")
     engine: EngineSettings = Field(
-        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/engine.py"
+        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
     )
 
 

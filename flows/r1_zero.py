@@ -13,7 +13,7 @@ from tasks.rewards import canaries, gate, launched
 from tasks.rewards.composition import compose
 from tasks.rewards.registry import Rewards
 from tasks.rewards.reinforcement import of_sources
-from tasks.sampling.engine import TransformersSettings, open_engine
+from tasks.sampling.engine import open_engine
 from tasks.settings import Settings
 from tasks.training import grpo
 from tasks.training.grpo_settings import GRPO
@@ -34,7 +34,7 @@ def train_from_base(p: Params, run: Run, base: str) -> dict:
     silent = canaries.require(rewards, train, run.template)
     validation = of_sources(read_prompts(prompts, "validation"), p.sources)
     limit = p.grpo.max_tokens[0][1]
-    with open_engine(TransformersSettings(), run.input(base), run.work, run.threads) as engine:
+    with open_engine(p.gate.engine, run.input(base), run.work, run.threads) as engine:
         measured = gate.measure(engine, validation, p.gate, run.template, limit, p.grpo.temperature, run.seed)
     passed = gate.require(measured, p.gate)
     run.log(

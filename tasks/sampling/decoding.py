@@ -104,7 +104,7 @@ class Fixed:
         import torch
 
         start = Growing(model, prompt_ids, k, pad, max_tokens)
-        self.model, self.forward = model, forward or model
+        self.model, self.forward = model, model if forward is None else forward
         self.logits, self.position, self.length = start.logits, start.position, start.mask.shape[1]
         self.room = self.length + max_tokens
         self.mask = torch.nn.functional.pad(

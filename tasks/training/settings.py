@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tasks.sampling.settings import EngineSettings, TransformersSettings
 from tasks.settings import Settings
 
 
@@ -118,4 +119,7 @@ class Gate(Settings):
     samples: int = Field(8, ge=1, description="samples per prompt and mode")
     min_advantage: float = Field(
         0.05, ge=0, description="accuracy of full-CoT samples minus accuracy of forced direct guesses"
+    )
+    engine: EngineSettings = Field(
+        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
     )

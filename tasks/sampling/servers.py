@@ -50,7 +50,10 @@ class Program:
             return [str(w) for w in (self.python, *words, "--host", "127.0.0.1", "--port", port)]
         # The command `vllm` asks for a distribution of that name, which the CPU build is not; its module runs in both.
         words = ["-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--served-model-name", name]
-        words += ["--host", "127.0.0.1", "--port", port, "--dtype", serving.dtype]
+        dtype = (
+            "float32" if self.on_cpu and serving.dtype == "auto" else serving.dtype
+        )  # its own auto makes bfloat16 of it
+        words += ["--host", "127.0.0.1", "--port", port, "--dtype", dtype]
         words += [
             "--generation-config",
             "vllm",
@@ -71,8 +74,15 @@ class Program:
         env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         env |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         env["PYTHONUNBUFFERED"] = "1"  # its log is read while it starts
-        if serving.threads:  # vLLM binds a thread to each core unless it is told not to
-            env |= {"OMP_NUM_THREADS": str(serving.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        if self.on_cpu:
+            threads = serving.threads or len(os.sched_getaffinity(0))
+            # Threads are not bound to cores, which other processes use as well; the model runs in the engine's own process
+            # (no further one, which would import everything once more: a third of the start).
+            env |= {
+                "OMP_NUM_THREADS": str(threads),
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            }
         return env
 
 
@@ -80,10 +90,8 @@ def programs() -> list[Program]:
     """The servers that can be run here, best first."""
     here = Path(sys.executable)
     beside = dict.fromkeys(p / ".venv-vllm/bin/python" for p in (Path(sys.prefix).parent, Path(__file__).parents[2]))
-    installed = find_spec("vllm")
-    places = (
-        {here: "this environment"} if installed and installed.origin else {}
-    )  # no origin: a mere folder of that name
+    installed = find_spec("vllm")  # without an origin it is a mere folder of that name
+    places = {here: "this environment"} if installed and installed.origin else {}
     if named := os.environ.get(PYTHON):
         places |= {Path(named): f"${PYTHON}"}
     places |= {p: ".venv-vllm" for p in beside if (p.parent.parent / ".installed").is_file()}

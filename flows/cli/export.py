@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    artifact: Annotated[str, typer.Argument(help="A set or a checkpoint: sft_data, data/17_r1, distill/qwen, reward_models/helpful")],
+    artifact: Annotated[
+        str, typer.Argument(help="A set or a checkpoint: sft_data, data/17_r1, distill/qwen, reward_models/helpful")
+    ],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Folder for it; an earlier export there is replaced.")],
     format: Annotated[
         str | None,
@@ -33,14 +35,28 @@ def export(
         ),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(metavar="SPDX", help="Licence to release it under; held to what its sources allow.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="SPDX", help="Licence to release it under; held to what its sources allow.", show_default=False
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="On its card; by default the artifact's.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="On its card; by default the artifact's.", show_default=False)
+    ] = None,
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Also push the folder to this repository of the Hub, private.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Also push the folder to this repository of the Hub, private.",
+            show_default=False,
+        ),
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="With --push: let everybody see it. Needs --licence.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --push: write the folder, say what would be pushed, send nothing.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="With --push: let everybody see it. Needs --licence.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --push: write the folder, say what would be pushed, send nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print lineage.json and what was pushed.")] = False,
 ) -> None:
     """Write an artifact for others: Parquet that `load_dataset` loads, or a checkpoint, with README.md and lineage.json.
@@ -78,7 +94,9 @@ def export(
         typer.echo(f"pushed, {pushed['visibility']}: {pushed['url']} at {pushed['commit'][:12]}")
     elif push:
         size = sum(entry["bytes"] for entry in found["files"].values())
-        typer.echo(f"dry run: {len(found['files']) + 1} files, {size:,} bytes would go to {push}, {'public' if public else 'private'}; nothing was sent")
+        typer.echo(
+            f"dry run: {len(found['files']) + 1} files, {size:,} bytes would go to {push}, {'public' if public else 'private'}; nothing was sent"
+        )
 
 
 def _facts(artifact: str):
@@ -94,9 +112,13 @@ def _facts(artifact: str):
         if len(outs) != 1:
             raise ParamsError(f"stage {record.stage} has {len(outs)} outputs: name one, {', '.join(outs)}")
         path = outs[0]
-    inside = root / path / artifact.strip("/").rpartition(f"{path.split('_', 1)[-1]}/")[2]
-    if artifact.strip("/").rpartition("/")[2] != path.rpartition("/")[2] and inside.is_dir():
-        path = inside.relative_to(root).as_posix()
+    parts = Path(artifact.strip("/")).parts
+    inside = (
+        "/".join(parts[i:]) for i in range(len(parts))
+    )  # reward_models/helpful: `helpful` is a folder of the output
+    path = next(
+        (f"{path}/{rest}" for rest in inside if rest not in (".", "..") and (root / path / rest).is_dir()), path
+    )
     return facts_of(books_of(root), record.stage, path)
 
 
@@ -105,8 +127,13 @@ def _tell(facts, found: dict, to: Path) -> None:
     typer.echo(f"{facts.path} as {found['format']}: {to} ({rows})")
     for s in found["sources"]:
         typer.echo(f"  {s['rows']:,} rows of {s['source']}, {s['licence']}: {s['asks']}")
-    typer.echo(f"  licence: {found['licence'] or 'none chosen (--licence); open to it: ' + (', '.join(found['releases']) or 'none')}")
+    typer.echo(
+        f"  licence: {found['licence'] or 'none chosen (--licence); open to it: ' + (', '.join(found['releases']) or 'none')}"
+    )
     for problem in found["problems"]:
         typer.echo(f"  not to be published: {problem}")
     if found["changes"]:
-        typer.echo(f"  made before {len(found['changes'])} changes of code, parameters or data above it; `r1 status` names them")
+        stages = len({change.partition(":")[0] for change in found["changes"]})
+        typer.echo(
+            f"  code, parameters or data of {stages} stages behind it have changed since; `r1 status` names them"
+        )

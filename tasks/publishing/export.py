@@ -28,7 +28,9 @@ SHARD_BYTES = 500 << 20  # of Parquet in memory before it is compressed; the Hub
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # of a checkpoint; its manifest stays here
 
 
-def export(facts: Facts, target: Path, format: str | None = None, chosen: str | None = None, name: str | None = None) -> dict:
+def export(
+    facts: Facts, target: Path, format: str | None = None, chosen: str | None = None, name: str | None = None
+) -> dict:
     """Write the artifact to `target`; returns what lineage.json holds.
 
     `format`: one of `formats.FORMATS`, by default the artifact's usual one. `chosen`: licence by its SPDX name, held to
@@ -47,7 +49,9 @@ def export(facts: Facts, target: Path, format: str | None = None, chosen: str | 
         written = _checkpoint(facts, new) if facts.is_checkpoint else _tables(facts, format, new)
         cards.write(facts, new, format, own, name or facts.name, written)
         found = facts.as_json() | {"format": format, "licence": own, "files": _files(new)}
-        (new / LINEAGE).write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        (new / LINEAGE).write_text(
+            json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         _replace(new, target)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -62,7 +66,9 @@ def _ours(target: Path) -> None:
 def _format(facts: Facts, format: str | None) -> str:
     open_to_it = ["transformers"] if facts.is_checkpoint else formats.formats_of(t.kind for t in facts.tables)
     if not facts.is_checkpoint and not facts.tables:
-        raise ArtifactError(f"{facts.path} holds neither a table nor a checkpoint: there is nothing to export")
+        inside = [path for path in facts.books.weights if path.startswith(f"{facts.path}/")]
+        hint = f"name one of its checkpoints: {', '.join(inside)}" if inside else "there is nothing to export"
+        raise ArtifactError(f"{facts.path} holds neither a table nor a checkpoint of its own; {hint}")
     if format is not None and format not in open_to_it:
         raise ArtifactError(f"{facts.path} has no format {format!r}; it has {', '.join(open_to_it)}")
     return format or open_to_it[0]
@@ -100,9 +106,10 @@ def _checkpoint(facts: Facts, folder: Path) -> dict:
 def _tables(facts: Facts, format: str, folder: Path) -> dict:
     """Every table that has the format, as shards; config -> split -> rows, and the columns of each config."""
     licences = _one_licence_each(facts)
+    filled = [t for t in facts.tables if t.rows] or facts.tables  # `datasets` reads no types from a split without rows
     wanted = [
         (table, made)
-        for table in facts.tables
+        for table in filled
         if (made := formats.shape(format, table.kind, facts.template, licences)) is not None
     ]
     configs = [_config(table, format, len(wanted)) for table, _ in wanted]
@@ -111,7 +118,9 @@ def _tables(facts: Facts, format: str, folder: Path) -> dict:
         below = "data" if set(configs) == {config} else f"data/{config}"
         schema = schema or pq.read_schema(table.file)
         rows = _write(table, schema, make, folder / below)
-        entry = found.setdefault(config, {"folder": below, "splits": {}, "columns": {f.name: str(f.type) for f in schema}})
+        entry = found.setdefault(
+            config, {"folder": below, "splits": {}, "columns": {f.name: str(f.type) for f in schema}}
+        )
         if twice := set(entry["splits"]) & set(rows):
             raise ArtifactError(f"{facts.path}: two tables would fill split {sorted(twice)[0]} of config {config}")
         entry["splits"] |= rows

@@ -18,7 +18,12 @@ from tasks.provenance.audit.licences import known, together
 from tasks.provenance.audit.licensing import UNSTATED
 from tasks.provenance.tables import Table
 
-OWN_LICENCES = ("sft_example", "preference_pair", "safety_label", "completion")  # kinds of which the audit says the sources
+OWN_LICENCES = (
+    "sft_example",
+    "preference_pair",
+    "safety_label",
+    "completion",
+)  # kinds of which the audit says the sources
 TOMBSTONES = "data/revoked/"
 
 
@@ -55,8 +60,8 @@ class Facts:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """The artifact's tables that lie in `path`."""
-        return [t for t in self.books.tables if t.file.is_relative_to(self.folder)]
+        """The artifact's tables. Those in folders of it are indexes, such as that of the evaluation items: they stay here."""
+        return [t for t in self.books.tables if t.file.parent == self.folder]
 
     @property
     def template(self) -> str | None:
@@ -130,7 +135,9 @@ class Facts:
         """
         found = list(self._licences[1])
         if not self.sources:
-            found.append(f"{self.path}: its rows lead to no source with a licence, so nobody can say what may be done with it")
+            found.append(
+                f"{self.path}: its rows lead to no source with a licence, so nobody can say what may be done with it"
+            )
         if not found and not self.releases:
             found.append(f"{self.path}: its licences allow no common release")
         used = {s["source"] for s in self.sources}
@@ -138,10 +145,14 @@ class Facts:
             for path in (p for p in stage.inputs if p.startswith(TOMBSTONES)):
                 for stone in read_tombstones(self.books.root / path).values():
                     if stone.name in used:
-                        found.append(f"{stone.name} was revoked by {stone.by} on {stone.on} ({stone.reason}); `r1 run` rebuilds without it")
+                        found.append(
+                            f"{stone.name} was revoked by {stone.by} on {stone.on} ({stone.reason}); `r1 run` rebuilds without it"
+                        )
         for stage, change in self.changes:
             if not _of_code(change):
-                found.append(f"{stage}: {change}: what stands here is not what the artifact was made of; `r1 run {self.stage.stage}` first")
+                found.append(
+                    f"{stage}: {change}: what stands here is not what the artifact was made of; `r1 run {self.stage.stage}` first"
+                )
         return tuple(dict.fromkeys(found))
 
     @cached_property
@@ -185,7 +196,9 @@ class Facts:
         found = []
         for table in self._above("verdict"):
             with connect() as db:
-                rows = db.sql(f"SELECT verifier, method, count(*) FROM {read([table])} GROUP BY ALL ORDER BY ALL").fetchall()
+                rows = db.sql(
+                    f"SELECT verifier, method, count(*) FROM {read([table])} GROUP BY ALL ORDER BY ALL"
+                ).fetchall()
             found += [{"stage": table.stage, "verifier": v, "method": m, "rows": n} for v, m, n in rows]
         return found
 
@@ -225,7 +238,11 @@ def _without_seed(settings: str | None) -> str:
         found = json.loads(settings or "{}")
     except ValueError:
         return settings or ""
-    return ", ".join(f"{k} {v}" for k, v in sorted(found.items()) if k != "seed") if isinstance(found, dict) else str(found)
+    return (
+        ", ".join(f"{k} {v}" for k, v in sorted(found.items()) if k != "seed")
+        if isinstance(found, dict)
+        else str(found)
+    )
 
 
 def _asks(licence: str | None) -> str:

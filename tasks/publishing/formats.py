@@ -17,7 +17,14 @@ TEXT = pa.string()
 Make = Callable[[dict], dict]
 SPLITS = {"held_out": "test", "final": "test"}  # our word -> the word that `datasets` uses; others stay
 
-_SFT = [("id", TEXT), ("prompt_id", TEXT), ("completion_id", TEXT), ("source", TEXT), ("licence", TEXT), ("domain", TEXT)]
+_SFT = [
+    ("id", TEXT),
+    ("prompt_id", TEXT),
+    ("completion_id", TEXT),
+    ("source", TEXT),
+    ("licence", TEXT),
+    ("domain", TEXT),
+]
 _TRL = {  # kind of row -> (columns, the row's shape)
     "sft_example": (
         [*_SFT, ("messages", MESSAGES)],
@@ -53,7 +60,9 @@ def formats_of(kinds: Iterable[str]) -> list[str]:
     return [*found, *(["sft"] if "sft_example" in kinds else []), "rows"]
 
 
-def shape(format: str, kind: str, template: str | None, licences: dict[str, str]) -> tuple[pa.Schema | None, Make] | None:
+def shape(
+    format: str, kind: str, template: str | None, licences: dict[str, str]
+) -> tuple[pa.Schema | None, Make] | None:
     """(columns, row -> row) of a table of this kind, the schema None where it is the table's own; None: it is left out.
 
     `licences`: source -> licence, put beside each row. ArtifactError where the format needs a template and none is known.
@@ -64,7 +73,9 @@ def shape(format: str, kind: str, template: str | None, licences: dict[str, str]
         if kind != "sft_example":
             return None
         if template is None:
-            raise ArtifactError("format sft renders the prompt, and no template of the recipe is known; use --format trl")
+            raise ArtifactError(
+                "format sft renders the prompt, and no template of the recipe is known; use --format trl"
+            )
         columns = [*_SFT, ("prompt", TEXT), ("completion", TEXT)]
         made = lambda r: {"prompt": render(template, r["prompt"]), "completion": r["response"]}
     elif kind in _TRL:
@@ -74,7 +85,9 @@ def shape(format: str, kind: str, template: str | None, licences: dict[str, str]
     names = [name for name, _ in columns]
 
     def make(row: dict) -> dict:
-        whole = {"licence": licences.get(row.get("source"))} | {k: v for k, v in row.items() if v is not None} | made(row)
+        whole = (
+            {"licence": licences.get(row.get("source"))} | {k: v for k, v in row.items() if v is not None} | made(row)
+        )
         return {name: whole.get(name) for name in names}
 
     return pa.schema(columns), make

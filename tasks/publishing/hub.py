@@ -52,16 +52,22 @@ def push(folder: Path, repo: str, kind: str, public: bool, message: str, endpoin
             private, gone = not public, []
             api.create_repo(repo, repo_type=kind, private=private)
         if not private and not public:
-            raise Refused(f"{repo} is public at {api.endpoint}: say --public if that is meant, or make it private there first")
+            raise Refused(
+                f"{repo} is public at {api.endpoint}: say --public if that is meant, or make it private there first"
+            )
         done = api.upload_folder(
             repo_id=repo, repo_type=kind, folder_path=folder, commit_message=message, delete_patterns=gone or None
         )
     except OfflineModeIsEnabled:
-        raise ArtifactError("HF_HUB_OFFLINE is set: nothing was pushed; unset it, or copy the folder yourself") from None
+        raise ArtifactError(
+            "HF_HUB_OFFLINE is set: nothing was pushed; unset it, or copy the folder yourself"
+        ) from None
     except HfHubHTTPError as error:
         raise ArtifactError(_told(error, repo, api.endpoint)) from None
     except (httpx.HTTPError, OSError) as error:
-        raise ArtifactError(f"{api.endpoint} cannot be reached ({error}); {folder} stands, push it again later") from None
+        raise ArtifactError(
+            f"{api.endpoint} cannot be reached ({error}); {folder} stands, push it again later"
+        ) from None
     return {"url": str(done.repo_url), "commit": done.oid, "visibility": "private" if private else "public"}
 
 

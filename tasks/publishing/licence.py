@@ -24,7 +24,9 @@ def chosen(name: str | None, releases: tuple[str, ...], where: str) -> str | Non
         return None
     licence = known(name)
     if licence is None:
-        raise ArtifactError(f"licence {name!r} is none that is known; give an SPDX name, e.g. Apache-2.0 or CC-BY-SA-4.0")
+        raise ArtifactError(
+            f"licence {name!r} is none that is known; give an SPDX name, e.g. Apache-2.0 or CC-BY-SA-4.0"
+        )
     as_release = {licence.name, f"{licence.name}-only"} & set(RELEASES)
     if licence.name.startswith("Llama-"):
         as_release = {"Llama Community License"}
@@ -32,7 +34,9 @@ def chosen(name: str | None, releases: tuple[str, ...], where: str) -> str | Non
         as_release = {NOTICE} & licence.releases
     if not as_release & set(releases):
         names = ", ".join(releases) or "none"
-        raise ArtifactError(f"{where} cannot be released under {licence.name}: its sources allow {names}; `r1 audit --only licences` lists them")
+        raise ArtifactError(
+            f"{where} cannot be released under {licence.name}: its sources allow {names}; `r1 audit --only licences` lists them"
+        )
     return licence.name
 
 

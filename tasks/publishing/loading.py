@@ -55,9 +55,14 @@ def make_loadable(folder: Path) -> bool:
         return False
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "auto_map": {"AutoTokenizer": [f"{MODULE}.R1Tokenizer"] * 2}}
+    settings |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "auto_map": {"AutoTokenizer": [f"{MODULE}.R1Tokenizer"] * 2},
+    }
     path.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / f"{MODULE}.py").write_text(CODE, encoding="utf-8")
     if not loads_as_trained(folder):
-        raise ArtifactError(f"{folder}: AutoTokenizer reads its tokenizer.json otherwise than it stands; load it with PreTrainedTokenizerFast")
+        raise ArtifactError(
+            f"{folder}: AutoTokenizer reads its tokenizer.json otherwise than it stands; load it with PreTrainedTokenizerFast"
+        )
     return True

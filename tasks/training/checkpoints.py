@@ -9,6 +9,15 @@ from tasks.training.tokenizer import load_tokenizer
 PARTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # no code, and no weights that are pickles
 
 
+def require(folder: Path) -> None:
+    """ArtifactError that names what is missing, where the folder is no checkpoint."""
+    for need in ("config.json", "tokenizer.json"):
+        if not (folder / need).is_file():
+            raise ArtifactError(f"{folder} has no {need}: it is no checkpoint")
+    if not list(folder.glob("*.safetensors")):
+        raise ArtifactError(f"{folder} has no weights (*.safetensors); download them, or convert them from *.bin")
+
+
 def load(folder: Path, bf16: bool = False, **options):
     """(model, tokenizer) of a checkpoint folder; an incomplete folder is an error that names what is missing.
 
@@ -18,11 +27,7 @@ def load(folder: Path, bf16: bool = False, **options):
     from transformers import AutoModelForCausalLM
 
     folder = Path(folder)
-    for need in ("config.json", "tokenizer.json"):
-        if not (folder / need).is_file():
-            raise ArtifactError(f"{folder} has no {need}: it is no checkpoint")
-    if not list(folder.glob("*.safetensors")):
-        raise ArtifactError(f"{folder} has no weights (*.safetensors); download them, or convert them from *.bin")
+    require(folder)
     check_files(folder)
     dtype = torch.bfloat16 if bf16 else torch.float32
     safe = {"use_safetensors": True, "trust_remote_code": False}

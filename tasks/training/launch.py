@@ -155,7 +155,8 @@ def _error(folder: Path, status: int, came: list[str]) -> BaseException:
         return LaunchError(
             f"the training processes ended with status {status} and no message; their words: {folder}/rank-*.log"
         )
-    where = f"[process {error['rank']}] " if error["rank"] else ""
+    stopped = error["class"].endswith(".Stopped")  # all of them
+    where = f"[process {error['rank']}] " if error["rank"] and not stopped else ""
     module, _, name = error["class"].rpartition(".")
     if module == "builtins" or module.startswith("tasks."):
         found = getattr(importlib.import_module(module), name, None)

@@ -25,6 +25,9 @@ def options(start: Path, p: OnDevice, longest: int) -> dict[str, Any]:
     """
     from transformers import AutoConfig
 
+    from tasks.training import checkpoints
+
+    checkpoints.require(start)
     config = AutoConfig.from_pretrained(start, trust_remote_code=False)
     found: dict[str, Any] = {}
     if p.rope:

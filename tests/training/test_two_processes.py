@@ -33,18 +33,18 @@ def _near(one: Path, two: Path, bound: float) -> None:
 
 
 def test_sft_by_two_is_sft_by_one_and_what_two_saved_one_resumes(checkpoint, tmp_path):
-    p = SFT(epochs=40, batch_size=8, learning_rate=5e-4, save_every=500)
+    p = SFT(epochs=20, batch_size=8, learning_rate=5e-4, save_every=500)
     _, whole = fine_tune_checkpoint(checkpoint, tmp_path / "one", PAIRS, p, 1, tmp_path / "w1")
-    assert len(whole) == 200 and whole[-1]["loss"] < whole[0]["loss"] / 2
+    assert len(whole) == 100 and whole[-1]["loss"] < whole[0]["loss"] - 1
     told = {}
 
     def progress(done, total, *_, point=None, **__):
         told[done] = point["loss"]
-        if len(told) == 1:  # from here on the job is asked to stop
+        if len(told) == 10:  # from here on the job is asked to stop
             os.kill(os.getpid(), signal.SIGTERM)
 
     two = (checkpoint, tmp_path / "two", PAIRS, p, 1, tmp_path / "w2")
-    with pytest.raises(Stopped, match=r"^stopped by SIGTERM after step \d+ of 200; the next run goes on from there$"):
+    with pytest.raises(Stopped, match=r"^stopped by SIGTERM after step \d+ of 100; the next run goes on from there$"):
         fine_tune_checkpoint(*two, progress, accelerate=TWO)
     assert list(told) == list(range(1, len(told) + 1)) and not (tmp_path / "two").exists()
     saved = {f.name for f in (tmp_path / f"w2/trainer/checkpoint-{len(told)}").iterdir()}
@@ -65,7 +65,7 @@ def test_grpo_by_two_is_grpo_by_one_and_what_two_saved_one_resumes(checkpoint, p
         max_tokens=[(0, 24)],
         save_every=50,
     )
-    rules = Rewards.model_validate({"repetition": {"weight": 1.0, "n": 2}, "format": 0.5})
+    rules = Rewards.model_validate({"repetition": {"weight": 1.0, "n": 1}, "format": 0.5})
     rows = grpo.lay_out(p, prompts, [], seed=1)
     told = []
 

@@ -162,7 +162,7 @@ def idle_savings(base: Path, prompts: list[dict], p, rewards: dict, seed: int, e
     found: list[dict] = []
 
     class Measured(make_trainer_class()):
-        def _trial(self, model, inputs, skip: bool) -> float:
+        def _training_seconds(self, model, inputs, skip: bool) -> float:
             self.skip_idle, began = skip, time.process_time()
             self.accelerator.backward(super()._compute_loss(model, inputs))
             model.zero_grad()
@@ -172,7 +172,7 @@ def idle_savings(base: Path, prompts: list[dict], p, rewards: dict, seed: int, e
         def _compute_loss(self, model, inputs):
             step = self.state.global_step
             if step % every == 0:
-                twice = [[self._trial(model, inputs, skip) for skip in (True, False)] for _ in range(2)]
+                twice = [[self._training_seconds(model, inputs, skip) for skip in (True, False)] for _ in range(2)]
                 idle = float((inputs["advantages"] == 0).float().mean())
                 least = [min(times) for times in zip(*twice, strict=True)]
                 found.append({"step": step, "idle_rows": idle, "skipped": least[0], "all_rows": least[1]})

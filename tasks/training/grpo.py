@@ -80,13 +80,18 @@ def batch_shape(p: GRPO, workers: int) -> dict[str, int]:
     }
 
 
+def check_cycle(p: GRPO) -> None:
+    """ValueError where a state would be saved in the middle of a rollout's use: a resumed run could not go on with it."""
+    cycle = p.rollout_batches * p.inner_epochs
+    if p.save_every % cycle:
+        raise ValueError(f"save_every {p.save_every} is no multiple of rollout_batches * inner_epochs = {cycle}")
+
+
 def make_config(p: GRPO, weights: list[float], seed: int, work: Path):
     """GRPOConfig of the settings. Without `accumulate` a step is one batch, and `micro_batch` only a forward pass."""
     from trl import GRPOConfig
 
-    cycle = p.rollout_batches * p.inner_epochs
-    if p.save_every % cycle:
-        raise ValueError(f"save_every {p.save_every} is no multiple of rollout_batches * inner_epochs = {cycle}")
+    check_cycle(p)
     settings = p.model_dump()
     shared = {k: settings[k] for k in ("learning_rate", "final_lr_ratio", "warmup_steps", "adam_beta2", "save_every")}
     arguments = common_arguments(

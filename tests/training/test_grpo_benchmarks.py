@@ -49,6 +49,9 @@ def test_one_device_at_toy_size(tmp_path, capsys):
     toy = result["shapes"]["toy"]
     assert result["device"] and result["matrix_flops"] > 1e8
     for part in ("sft", "grpo"):
-        assert toy[part]["seconds_per_step"] > 0 and 0 < toy[part]["mfu"] < 1 and toy[part]["peak_bytes"] > 1e8
+        assert toy[part]["seconds_per_step"] > 0 and toy[part]["mfu"] > 0 and toy[part]["peak_bytes"] > 1e8
+    rows, length, seconds = 4, 32, toy["sft"]["seconds_per_step"]
+    flops = rows * length * (6 * toy["sft"]["parameters"] + 6 * 2 * 64 * length)  # 2 layers of 64
+    assert toy["sft"]["mfu"] == pytest.approx(flops / seconds / result["matrix_flops"])
     assert toy["sampling"]["growing"] > 0 and toy["sampling"]["static"] > 0
     assert "| toy |" in capsys.readouterr().out

@@ -1,15 +1,16 @@
 """GRPO's forward and backward passes: sorted, cut, in one piece or accumulated, the gradient is TRL's own."""
 
 import functools
+from pathlib import Path
 
 import pytest
 import torch
 
 from tasks.prompts.templates import render
 from tasks.training import checkpoints, grpo
+from tasks.training.grpo_settings import GRPO
 from tasks.training.packed_grpo import IDLE
 from tasks.training.rollouts import own_rollout
-from tasks.training.grpo_settings import GRPO
 from tasks.training.trainer import run
 
 STEP = {
@@ -113,3 +114,19 @@ def test_a_step_is_the_same_whatever_divides_it():
             rows, passes = shape["per_device_train_batch_size"], shape["gradient_accumulation_steps"]
             assert rows * passes * processes == 32
             assert rows * shape["steps_per_generation"] * processes == 96, "a rollout is three steps"
+
+
+@pytest.mark.parametrize("recipe", ["cpu", "gpu", "node", "paper"])
+def test_the_recipes_divide_their_steps(recipe):
+    """On one process and on a node of eight; what the paper leaves open may be anything."""
+    from flows.orchestration.params import read_yaml
+
+    values = read_yaml(Path(__file__).parents[2] / "recipes" / f"{recipe}.yaml")
+    for stage in ("r1_zero", "dev2", "r1", "student_rl"):
+        p = GRPO.model_validate(
+            {k: v for k, v in values[stage]["grpo"].items() if v is not None}
+            | {"steps": 8, "learning_rate": 1, "general_last_steps": 0}
+        )
+        for processes in (1, 4) if recipe == "cpu" else (1, 8):
+            grpo.batch_shape(p, processes)
+        grpo.check_cycle(p)

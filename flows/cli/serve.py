@@ -74,6 +74,7 @@ def serve(
     except ValidationError as error:
         what = error.errors()[0]
         raise typer.BadParameter(what["msg"], param_hint=f"--{str(what['loc'][0]).replace('_', '-')}") from None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     begun, log = time.monotonic(), log or _log(checkpoint)

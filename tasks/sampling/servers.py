@@ -78,11 +78,8 @@ class Program:
             threads = serving.threads or len(os.sched_getaffinity(0))
             # Threads are not bound to cores, which other processes use as well; the model runs in the engine's own process
             # (no further one, which would import everything once more: a third of the start).
-            env |= {
-                "OMP_NUM_THREADS": str(threads),
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            }
+            env |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+            env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
         return env
 
 

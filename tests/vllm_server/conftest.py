@@ -153,6 +153,7 @@ class Served:
 @pytest.fixture(scope="session")
 def served(checkout) -> Iterator[Served]:
     command = [sys.executable, "-m", "flows.cli.main", "serve", str(checkout.checkpoint), "--engine", "vllm", "--json"]
+    command += ["--threads", "1"]  # the other worker of the test run needs the other core
     env = os.environ | {"PYTHONPATH": str(checkout.root)}
     with subprocess.Popen(command, cwd=checkout.root, env=env, stdout=subprocess.PIPE, text=True) as process:
         try:

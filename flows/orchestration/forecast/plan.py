@@ -6,7 +6,7 @@ forecast used is listed with it. Where a recipe says `null  # not published`, an
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from flows.orchestration.forecast.stages import FORCED, STAGES
 from flows.orchestration.forecast.work import Means, Step
 from flows.orchestration.params import ParamsError, check, read_yaml, scalars
 from flows.orchestration.recipe import validate
+from flows.orchestration.schedule import START
 from tasks.reporting.forecast.devices import DEVICES, Assumptions, Device, assumptions
 from tasks.reporting.forecast.memory import USABLE, peak
 
@@ -50,15 +51,15 @@ class Plan:
 
     def _task(self, step: Step) -> wall.Task:
         if not step.on_device(self.means):
-            return wall.Task(lambda n: self.seconds(step, 1), 0, 0)
-        least = min(step.fewest(self.means) or 1, self.devices)
+            return wall.Task(lambda n: START + self.seconds(step, 1), 0, 0)
+        least = min(step.fewest(self.means) or (step.most if step.memory else 1), self.devices)
         most = wide = max(1, least)
         while wide < min(step.most, self.devices):
             wide, before = min(2 * wide, step.most, self.devices), wide
             if self.seconds(step, wide) > (1 - self.means.a.worth) ** math.log2(wide / before) * self.seconds(step, before):
                 break
             most = wide
-        return wall.Task(lambda n: self.seconds(step, max(1, n)), least, most)
+        return wall.Task(lambda n: START + self.seconds(step, max(1, n)), least, most)
 
     def seconds(self, step: Step, devices: int) -> float:
         return sum(step.parts(self.means, devices).values())
@@ -109,7 +110,7 @@ class Plan:
         fewest, t = s.fewest(self.means), s.memory
         if t is None:
             return f"it needs {fewest:,} of them"
-        small = peak(replace(t, rows=1.0), self.device, self.means.a, self.devices if t.sharded else 1) / GB
+        small = peak(t.one_at_a_time(), self.device, self.means.a, self.devices if t.sharded else 1) / GB
         less = f"with one sequence at a time (`micro_batch: 1`, and in GRPO `accumulate: true`) it would take {small:,.0f} GB"
         if fewest:
             return f"it needs {fewest:,} of them; {less}"
@@ -218,7 +219,7 @@ def _notes(r: Recipe, plan: Plan) -> Iterator[str]:
         )
         yield "rollouts are synchronous: training waits for the longest response, and verdicts for all of them"
     else:
-        yield f"{a.start_up:.1f} s to start a stage and the other speeds are fitted to seven measured stages of this recipe (docs/plan.md)"
+        yield f"{a.start_up:.1f} s to start a stage and the other speeds are fitted to eight measured stages of this recipe (docs/plan.md)"
     yield f"a verdict takes {a.verify_seconds:g} s of a core; {plan.means.cores} cores a stage"
     if not r.sharded and device.is_gpu and plan.devices > 1:
         yield "accelerate names no configuration that shards: a training stage uses one GPU"

@@ -101,6 +101,18 @@ class Recipe:
             self.note(f"{key}: a source without `count` or `limit` gives as many rows as it has, not known before it is read")
         return sum(c for c in counts if c) or None
 
+    @property
+    def preferences(self) -> tuple[float, float]:
+        """Pairs and labels of the preference data."""
+        sources = self.get("preferences.sources")
+        if self.rows_of("preferences.sources") is None:
+            rows = 300.0 if self.get("base.model").get("pretrain") else 20_000.0
+            self.note(f"preferences.sources give no count: {rows:,.0f} rows assumed, two thirds of them pairs")
+            return 2 * rows / 3, rows / 3
+        given = [(s.get("gives"), s.get("count") or s.get("limit") or 0) for s in sources]
+        labels = sum(n if gives == "labels" else n / 3 if gives != "pairs" else 0 for gives, n in given)
+        return sum(n for _, n in given) - labels, labels
+
     def model(self, key: str) -> tuple[str, Shape]:
         """Name and shape of base.model or of one student's base."""
         spec = self.get(key)

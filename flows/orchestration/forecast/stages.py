@@ -13,7 +13,7 @@ from tasks.training.settings import SFT, Pretrain
 
 BYTES_PER_TOKEN = 4.0  # of text; zstd takes about two thirds of it away
 COMPRESSION = 3.0
-ROW_OVERHEAD = 200  # bytes of ids and columns of one row, compressed
+ROW_OVERHEAD = 40  # bytes of ids and columns of one row, compressed
 STATE_BYTES = 24.0  # a parameter: float32 weights and Adam's two moments, twice while a new checkpoint replaces the old
 FORCED = 4  # samples a problem that are made to guess or made to reason: two of each (flows/evaluate.py)
 JUDGED = 8  # tokens of a judge's reply
@@ -40,7 +40,10 @@ def origin(r: Recipe, stage: str, key: str) -> Step:
     ends = [share for share, _ in p.batch_tokens[1:]] + [1.0]
     steps = sum((end - share) * p.tokens / size for (share, size), end in zip(p.batch_tokens, ends, strict=True))
     work = Train(shape, p.tokens, r.example, steps)
-    return Step(stage, "pretrain from scratch", (work,), name, shape, trained=p.tokens, artifact=_saved(r, shape), state=_state(shape))
+    memory = Training(shape, 1, max(size for _, size in p.batch_tokens), max(size for _, size in p.batch_tokens), False, False)
+    return Step(
+        stage, "pretrain from scratch", (work,), name, shape, trained=p.tokens, artifact=_saved(r, shape), state=_state(shape), memory=memory
+    )
 
 
 def student_bases(r: Recipe) -> Iterator[Step]:
@@ -143,7 +146,7 @@ def _grpo_memory(r: Recipe, shape: Shape, p: dict, batch: int, limit: int, engin
     return Training(
         shape, p["micro_batch"] if p["accumulate"] else batch, (r.prompt_limit if p["accumulate"] else r.prompt) + longest, longest,
         p["gradient_checkpointing"], r.sharded, reference=bool(p["kl_beta"]), **_lora(p), batch=batch,
-        rollout_share=engine.get("gpu_memory_utilization", 0.3) if beside else 0.0,
+        longest=r.prompt_limit + limit, rollout_share=engine.get("gpu_memory_utilization", 0.3) if beside else 0.0,
     )  # fmt: skip
 
 
@@ -205,19 +208,21 @@ def rows_only(stage: str, does: str, rows: float, tokens: float) -> Step:
 
 
 def reward_models(r: Recipe) -> Iterator[Step]:
-    rows, (name, shape) = r.rows_of("preferences.sources"), r.base
-    if rows is None:
-        rows = 300.0 if r.get("base.model").get("pretrain") else 20_000.0
-        r.note(f"preferences.sources give no count: {rows:,.0f} pairs and labels assumed")
+    (pairs, labels), (name, shape) = r.preferences, r.base
     batch, epochs = r.get("reward_models.batch_size"), r.get("reward_models.epochs")
     length = min(r.example, float(r.get("reward_models.max_length") or 512))
-    tokens = 2 * rows * length * epochs
-    memory = Training(shape, batch, length, 0.0, False, r.sharded, batch=batch)
+    tokens = (2 * pairs + labels) * length * epochs
+    steps = (ceil(pairs / batch) + ceil(labels / batch)) * epochs
+    memory = Training(shape, 2 * batch, length, 0.0, False, r.sharded, batch=2 * batch)  # of a pair, both
     yield Step(
-        "reward_models", "a pairwise and a pointwise model", (Train(shape, tokens, length, 2 * ceil(rows / batch) * epochs),),
-        name, shape, rows, trained=tokens, artifact=2 * _saved(r, shape), state=_state(shape), memory=memory,
-        most=batch if r.sharded else 1,
+        "reward_models", "a pairwise and a pointwise model", (Train(shape, tokens, length, steps),), name, shape, pairs + labels,
+        trained=tokens, artifact=2 * _saved(r, shape), state=_state(shape), memory=memory, most=batch if r.sharded else 1,
     )  # fmt: skip
+
+
+def preferences(r: Recipe) -> Step:
+    rows = sum(r.preferences)
+    return rows_only("preferences", "pairs and labels", rows, 2 * rows * r.example)
 
 
 def distill(r: Recipe) -> Iterator[Step]:
@@ -257,7 +262,7 @@ STAGES: dict[str, Callable[[Recipe], Iterator[Step]]] = {
     "non_reasoning": _one(lambda r: rows_only("non_reasoning", "select and render", r.get("non_reasoning.rows"), r.get("non_reasoning.rows") * r.example)),
     "sft_data": _one(lambda r: rows_only("sft_data", "union of both", r.total_rows, r.total_rows * r.example)),
     "dev3": _one(lambda r: sft(r, "dev3", "dev3.sft", r.base, r.total_rows, r.example, "the union")),
-    "preferences": _one(lambda r: rows_only("preferences", "pairs and labels", n := r.rows_of("preferences.sources") or 0, n * r.example)),
+    "preferences": _one(preferences),
     "reward_models": reward_models,
     "r1": _one(lambda r: grpo(r, "r1", r.base)),
     "distill": distill,

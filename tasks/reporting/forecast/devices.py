@@ -30,7 +30,7 @@ DEVICES = {
     d.name: d
     for d in (
         Device("cpu-core", "CPU", 4e10, 1e10, 12e9, 4, 0.0, "one core of an Intel Xeon at 2.50 GHz, fp32; its speeds are "
-               "fitted to seven stages of a measured run (docs/plan.md); no price: a machine of your own"),
+               "fitted to eight stages of a measured run (docs/plan.md); no price: a machine of your own"),
         Device("a100-80gb", "GPU", 312e12, 2.039e12, 80e9, 2, 2.0, _SHEET),
         Device("h100-80gb", "GPU", 989e12, 3.35e12, 80e9, 2, 2.0, _SHEET),
         Device("h800-80gb", "GPU", 989e12, 3.35e12, 80e9, 2, 2.0, _SHEET),
@@ -52,7 +52,6 @@ class Assumptions(Settings):
     layer_overhead: float = Field(40e-6, ge=0, description="s of a layer's collectives in a decoding step on several GPUs; 3 x across nodes")
     eager_overhead: float = Field(0.8e-3, ge=0, description="s of a layer in a decoding step of the transformers engine")
     step_overhead: float = Field(0.2, ge=0, description="s of an optimizer step beside the arithmetic")
-    row_overhead: float = Field(0.0, ge=0, description="s of each sampled row beside the arithmetic")
     padding: float = Field(1.3, ge=1, description="tokens computed for each token trained where SFT does not pack")
     scaling: float = Field(0.97, gt=0, le=1, description="speed kept at each doubling of GPUs beyond one node of 8")
     sync_rate: float = Field(5e9, gt=0, description="bytes/s and GPU at which new weights reach the rollout engine")
@@ -70,11 +69,11 @@ class Assumptions(Settings):
     logit_bytes: float = Field(6.0, gt=0, description="bytes of one logit in training: itself, its log-softmax and its gradient, bf16")
 
 
-# Fitted by `python benchmarks/forecast.py --calibrate` to seven stages of a measured run of the `cpu` recipe, see docs/plan.md.
+# The first six are fitted by `python benchmarks/forecast.py --calibrate` to eight stages of a measured run of the `cpu` recipe
+# (docs/plan.md); verdicts as in docs/verification.md.
 CPU = Assumptions(
-    train_share=1.0, forward_share=1.0, bandwidth_share=1.0, decode_overhead=2e-3, layer_overhead=0.0, eager_overhead=0.0,
-    step_overhead=0.05, row_overhead=5e-4, padding=1.0, verify_seconds=0.001, curate_rows=2000.0, start_up=7.0, table_start=0.5,
-    process_bytes=5e8,
+    train_share=0.963, forward_share=0.481, step_overhead=0.0412, decode_overhead=0.00264, start_up=5.5, compile_start=46.5,
+    layer_overhead=0.0, eager_overhead=0.0, padding=1.0, verify_seconds=0.00034, table_start=0.5, process_bytes=5e8,
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Bytes on one GPU at the worst moment of a stage, with the sharding chosen, and how many GPUs it needs at least."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.reporting.forecast.devices import Assumptions, Device
 from tasks.reporting.forecast.shapes import Shape
@@ -24,6 +24,12 @@ class Training:
     lora_bits: int | None = None
     rollout_share: float = 0.0  # of the memory, given to an engine that stays beside the policy
     batch: float = 1e9  # sequences of an optimizer step, over all GPUs
+    longest: float = 0.0  # tokens of the longest sequence that may come, where `length` is a mean
+
+    def one_at_a_time(self) -> "Training":
+        """The same with a single sequence in each pass, the longest there may be."""
+        more = max(0.0, self.longest - self.length)
+        return replace(self, rows=1.0, length=self.length + more, logits=self.logits + more if self.logits else 0.0)
 
 
 def parts(t: Training, device: Device, a: Assumptions, gpus: int) -> dict[str, float]:

@@ -91,10 +91,10 @@ def generate_seconds(shape: Shape, device: Device, a: Assumptions, g: Generation
     scale = _decay(g.mean, g.limit)
     if g.engine == "transformers":  # a batch ends before the next one starts
         batches = math.ceil(each / slots)
-        return prefill + batches * _drain(shape, device, a, g, s, each / batches, 1, scale) + each * a.row_overhead
+        return prefill + batches * _drain(shape, device, a, g, s, each / batches, 1, scale)
     full = step_seconds(shape, device, a, g, s, slots, g.prompt + g.mean / 2)
     queued = (each - slots) * g.mean / slots * full
-    return prefill + queued + _drain(shape, device, a, g, s, slots, s.replicas, scale) + each * a.row_overhead
+    return prefill + queued + _drain(shape, device, a, g, s, slots, s.replicas, scale)
 
 
 def _drain(shape, device, a, g: Generation, s: Serving, rows: float, replicas: int, scale: float) -> float:

@@ -43,7 +43,7 @@ def save(model, tokenizer, folder: Path) -> None:
 
 
 def fetch(model: Model, folder: Path) -> None:
-    """Put a local or Hub model (pinned revision) into `folder` as it stands."""
+    """Put a local or Hub model (pinned revision) into `folder` as it stands, its context extended where asked."""
     import shutil
 
     if model.path:
@@ -60,6 +60,10 @@ def fetch(model: Model, folder: Path) -> None:
     for path in sorted(source.iterdir()):
         if path.is_file() and any(path.match(part) for part in PARTS) and path.name != "manifest.json":
             shutil.copy2(path, folder / path.name)
+    if model.rope:
+        from tasks.training.rope import extend_checkpoint
+
+        extend_checkpoint(folder, model.rope)
 
 
 def parameters(folder: Path) -> int:

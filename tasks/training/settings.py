@@ -26,6 +26,22 @@ class Pretrain(Settings):
     max_length: int = Field(512, ge=64, description="context length, tokens")
 
 
+class Rope(Settings):
+    """Rotary position embeddings for contexts longer than the model's own; becomes part of the published config.
+
+    Open-R1 gave Qwen2.5-Math-7B (4,096 positions) 32,768 by a base frequency of 300,000: `{type: default, theta: 300000,
+    positions: 32768}`. `linear`, `yarn` and `llama3` are transformers' (modeling_rope_utils).
+    """
+
+    type: Literal["default", "linear", "yarn", "llama3"] = Field(
+        description="`default` with a `theta` only changes the base frequency"
+    )
+    positions: int = Field(ge=16, description="longest context, tokens; the factor is this over the model's own")
+    theta: float | None = Field(None, gt=0, description="base frequency; null: the model's own")
+    low_freq_factor: float = Field(1.0, gt=0, description="llama3 only")
+    high_freq_factor: float = Field(4.0, gt=0, description="llama3 only")
+
+
 class Model(Settings):
     """Where a model comes from: pretrained here, a local folder, or a pinned revision on the Hub."""
 
@@ -36,6 +52,10 @@ class Model(Settings):
         None, description="commit on the Hub, 40 hex digits: a branch moves, a commit does not"
     )
 
+    rope: Rope | None = Field(
+        None, description="of path or hub: a context longer than the model's own, for all that is made of it"
+    )
+
     @model_validator(mode="after")
     def _one_origin(self):
         if sum(x is not None for x in (self.pretrain, self.path, self.hub)) != 1:
@@ -44,6 +64,8 @@ class Model(Settings):
             self.revision and len(self.revision) == 40 and set(self.revision) <= set("0123456789abcdef")
         ):
             raise ValueError(f"hub model {self.hub} needs `revision`: the 40 hex digits of a commit, not a branch")
+        if self.rope and self.pretrain:
+            raise ValueError("rope extends a model that there is: for one pretrained here set pretrain.max_length")
         return self
 
 
@@ -59,22 +81,6 @@ class LoRA(Settings):
     bits: Literal[4] | None = Field(
         None, description="4: QLoRA, the frozen weights in NF4 (bitsandbytes, on a GPU); null: as they are"
     )
-
-
-class Rope(Settings):
-    """Rotary position embeddings for contexts longer than the model's own; becomes part of the published config.
-
-    Open-R1 gave Qwen2.5-Math-7B (4,096 positions) 32,768 by a base frequency of 300,000: `{type: default, theta: 300000,
-    positions: 32768}`. `linear`, `yarn` and `llama3` are transformers' (modeling_rope_utils).
-    """
-
-    type: Literal["default", "linear", "yarn", "llama3"] = Field(
-        description="`default` with a `theta` only changes the base frequency"
-    )
-    positions: int = Field(ge=16, description="longest context, tokens; the factor is this over the model's own")
-    theta: float | None = Field(None, gt=0, description="base frequency; null: the model's own")
-    low_freq_factor: float = Field(1.0, gt=0, description="llama3 only")
-    high_freq_factor: float = Field(4.0, gt=0, description="llama3 only")
 
 
 class OnDevice(Settings):

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.provenance.artifacts import ArtifactError, check_files
-from tasks.training.settings import LoRA, OnDevice, Rope
+from tasks.training.rope import extend
+from tasks.training.settings import LoRA, OnDevice
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 SAFE = {"use_safetensors": True, "trust_remote_code": False}  # weights that are no pickle, no code of the checkpoint's
 PRECISE = "float32"  # of the weights that are trained; `bf16` is mixed precision over them
@@ -44,25 +45,6 @@ def options(start: Path, p: OnDevice, longest: int) -> dict[str, Any]:
     if p.lora and p.lora.bits:
         found["quantization_config"] = _four_bits()
     return found
-
-
-def extend(config: "PreTrainedConfig", rope: Rope) -> None:
-    """Write the RoPE of a longer context into the config; extended again, it counts from the model's first length."""
-    now = config.rope_parameters or {}
-    own = now.get("original_max_position_embeddings") or config.max_position_embeddings
-    if rope.positions < own:
-        raise ArtifactError(f"rope.positions {rope.positions} is fewer than the model's own {own}: leave `rope` out")
-    entry = {"rope_type": rope.type, "rope_theta": rope.theta or now["rope_theta"]}
-    if rope.type != "default":
-        entry["factor"] = rope.positions / own
-    if rope.type in ("yarn", "llama3"):
-        entry["original_max_position_embeddings"] = own
-    if rope.type == "llama3":
-        entry |= {"low_freq_factor": rope.low_freq_factor, "high_freq_factor": rope.high_freq_factor}
-    config.max_position_embeddings = rope.positions
-    config.rope_parameters = entry
-    config.standardize_rope_params()
-    config.validate_rope()
 
 
 def _attention(p: OnDevice) -> str | None:

@@ -56,6 +56,10 @@ class Model(Settings):
         None, description="of path or hub: a context longer than the model's own, for all that is made of it"
     )
 
+    licence: str | None = Field(
+        "not stated", description="SPDX name, of a model that somebody else trained: what is published rests on it"
+    )
+
     @model_validator(mode="after")
     def _one_origin(self):
         if sum(x is not None for x in (self.pretrain, self.path, self.hub)) != 1:

@@ -224,6 +224,24 @@ def markdown(result: dict) -> str:
     return "\n".join(lines)
 
 
+def picture(runs: dict[str, dict[int, list[dict]]], path: Path) -> None:
+    """Accuracy over the steps, `trl` and `ours`: each seed thin, their mean bold; as path.png and path.svg."""
+    from tasks.reporting import theme
+
+    figure, axis = theme.new(6.4, 2.9)
+    for arm, colour in (("trl", theme.ORANGE), ("ours", theme.BLUE)):
+        curves = [[100 * s["accuracy"] for s in run] for run in runs[arm].values()]
+        steps = range(1, len(curves[0]) + 1)
+        for values in curves:
+            axis.plot(steps, values, color=colour, linewidth=0.8, alpha=0.45)
+        means = [statistics.fmean(v) for v in zip(*curves, strict=True)]
+        axis.plot(steps, means, color=colour, linewidth=2.2, label=f"{arm}, mean of {len(curves)} seeds")
+    axis.set_title("accuracy of the rollouts, %")
+    axis.set_xlabel("RL step")
+    axis.legend(loc="lower right", fontsize=8)
+    theme.save(figure, path.parent, path.stem)
+
+
 def compare(base: Path, prompts: list[dict], o: argparse.Namespace) -> dict:
     """All arms and seeds; prints each run as it ends."""
     p, rewards, sources = settings(o.steps, o.recipe, **json.loads(o.settings))
@@ -267,6 +285,10 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS), help="none: only what idle rows save")
     parser.add_argument("--idle-steps", type=int, default=80, help="length of the run that measures idle rows; 0: none")
     parser.add_argument("--out", type=Path, help="every step of every run as JSON")
+    parser.add_argument(
+        "--picture", type=Path, help="learning curves of `trl` and `ours`, as PNG and SVG under this name"
+    )
+    parser.add_argument("--again", type=Path, help="measure nothing: tables and picture of an earlier run's --out")
     return parser.parse_args(arguments)
 
 
@@ -274,6 +296,12 @@ def main() -> int:
     from tasks.prompts.stored import read_prompts
 
     o = options()
+    if o.again:
+        result = json.loads(o.again.read_text())
+        print(markdown(result))
+        if o.picture:
+            picture(result["runs"], o.picture)
+        return 0
     if not (o.base / "config.json").is_file():
         print(f"no checkpoint at {o.base}: build it with `r1 run base`, or name another with --base", file=sys.stderr)
         return 2
@@ -281,6 +309,8 @@ def main() -> int:
     if o.out:
         o.out.parent.mkdir(parents=True, exist_ok=True)
         o.out.write_text(json.dumps(result, indent=1) + "\n")
+    if o.picture:
+        picture(result["runs"], o.picture)
     print(markdown(result))
     return 0
 

@@ -1,10 +1,11 @@
 """What RL steps took: from the progress of a stage into the run book, and from there onto the page."""
 
+import base64
 from types import SimpleNamespace
 
 import pytest
 
-from flows.orchestration import run_book
+from flows.orchestration import page, run_book
 from flows.orchestration.progress import Progress
 from tasks.reporting import sources, tables, throughput
 
@@ -42,6 +43,15 @@ def test_a_page_shows_them(book):
     drawn = throughput.draw({"r1_zero": book["r1_zero"]["steps"]})
     assert drawn.startswith("<svg") and ">r1_zero<" in drawn and drawn.count("<polygon") == 3
     assert throughput.draw({}) == ""
+
+
+def test_prefect_is_shown_them_as_they_come():
+    node = SimpleNamespace(stage="r1_zero")
+    shown = page.throughput(node, STEPS)
+    assert (shown.key, shown.type) == ("throughput", "markdown") and "r1_zero: seconds of each step" in shown.data
+    drawn = base64.b64decode(shown.data.partition("base64,")[2].partition(")")[0]).decode()
+    assert all(f">{name}: " in drawn for name in ("tokens per second", "seconds", "rollout", "reward", "training"))
+    assert page.throughput(node, []) is None
 
 
 def test_long_runs_are_drawn_as_means():

@@ -27,7 +27,7 @@ def test_same_start_counts_equal_rewards():
     assert bench.same_start([{"reward": r} for r in (1, 2, 3)], [{"reward": r} for r in (1, 2, 4)]) == 2
 
 
-def test_grpo_beside_plain_trl(checkpoint, prompts):
+def test_grpo_beside_plain_trl(checkpoint, prompts, tmp_path):
     o = bench.options(["--steps", "2", "--seeds", "0", "1", "--idle-steps", "1", "--settings", json.dumps(SMALL)])
     result = bench.compare(checkpoint, prompts, o)
     assert {arm: sorted(runs) for arm, runs in result["runs"].items()} == {
@@ -41,6 +41,8 @@ def test_grpo_beside_plain_trl(checkpoint, prompts):
     assert result["idle"][0]["skipped"] > 0 and result["idle"][0]["all_rows"] > 0
     said = bench.markdown(result)
     assert "| ours |" in said and "smallest possible 0.33" in said and json.dumps(result)
+    bench.picture(result["runs"], tmp_path / "curves")
+    assert (tmp_path / "curves.svg").read_text().count("mean of 2 seeds") == 2
 
 
 def test_one_device_at_toy_size(tmp_path, capsys):

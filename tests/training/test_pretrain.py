@@ -5,8 +5,8 @@ import torch
 
 from tasks.prompts.corpus import pretraining_set
 from tasks.prompts.split import HELD_OUT, held_out, split_of
-from tasks.training import checkpoints
-from tasks.training.pretrain import SAVE_EVERY, Muon, Pretraining, pretrain_checkpoint
+from tasks.training import checkpoints, pretrain
+from tasks.training.pretrain import Muon, Pretraining, pretrain_checkpoint
 from tasks.training.settings import Pretrain
 
 TEXT = pretraining_set("bare")
@@ -38,15 +38,16 @@ def test_white_space_does_not_move_a_prompt_between_splits():
     assert split_of("Compute  1\n A+1", 0.05, 0.1) == split_of("Compute 1 A+1", 0.05, 0.1)
 
 
-def test_resumed_pretraining_has_the_same_bits(tmp_path):
-    p = Pretrain(hidden=16, layers=1, heads=2, tokens=(SAVE_EVERY + 3) * 30_000)
+def test_resumed_pretraining_has_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    p = Pretrain(hidden=16, layers=1, heads=2, tokens=5 * 30_000)
     _, curve = pretrain_checkpoint(p, TEXT, 3, _folder(tmp_path / "w1"), tmp_path / "whole")
 
     class Killed(Exception):
         pass
 
     def progress(done, total, *_, **__):
-        if done > (SAVE_EVERY + 1) * 30_000:
+        if done > 3 * 30_000:
             raise Killed
 
     with pytest.raises(Killed):

@@ -14,7 +14,9 @@ FAIL = "import os, sys; sys.exit(3 if os.environ['RANK'] == '1' else 0)"
 
 def machine(folder: Path, rank: int, *words: str) -> subprocess.Popen:
     env = os.environ | {"R1_MEETING": str(folder / "meeting"), "RANK": str(rank)}
-    return subprocess.Popen(["bash", str(SCRIPT), *words], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        ["bash", str(SCRIPT), *words], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def launch(folder: Path, code: str, *words: str) -> int:

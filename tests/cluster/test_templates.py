@@ -58,7 +58,9 @@ def test_the_manifests_belong_together():
     for doc in filter(pods, found):
         spec = pods(doc)["spec"]
         volumes = {v["name"]: v for v in spec["volumes"]}
-        assert {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v} <= claims
+        assert {
+            v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v
+        } <= claims
         for container in spec["containers"]:
             assert {m["name"] for m in container["volumeMounts"]} == set(volumes), "every volume mounted, none made up"
             for env in container.get("env", ()):
@@ -128,7 +130,9 @@ def directives(text: str) -> dict[str, str | None]:
 @pytest.mark.parametrize("path", SLURM, ids=lambda p: p.name)
 def test_sbatch_would_read_every_option(path):
     found = directives(path.read_text())
-    assert len(found) == path.read_text().count("\n#SBATCH"), "one stands below the first command, where sbatch ignores it"
+    assert len(found) == path.read_text().count("\n#SBATCH"), (
+        "one stands below the first command, where sbatch ignores it"
+    )
     for name, value in found.items():
         assert name in SBATCH, name
         assert (value is None) if SBATCH[name] is None else re.fullmatch(SBATCH[name], value or ""), f"--{name}={value}"

@@ -20,10 +20,16 @@ def licensed(project):  # noqa: F811
 
     lock = yaml.safe_load((project / "dvc.lock").read_text())
     md5s = {}
-    for name, stage in (("01_prompts/train", "prompts"), ("01_final/final", "prompts"), ("03_candidates/prompts", "candidates")):
+    for name, stage in (
+        ("01_prompts/train", "prompts"),
+        ("01_final/final", "prompts"),
+        ("03_candidates/prompts", "candidates"),
+    ):
         file = project / f"data/{name}.parquet"
         table = pq.read_table(file)
-        pq.write_table(pa.Table.from_pylist([r | {"licence": "MIT"} for r in table.to_pylist()], schema=table.schema), file)
+        pq.write_table(
+            pa.Table.from_pylist([r | {"licence": "MIT"} for r in table.to_pylist()], schema=table.schema), file
+        )
         write_manifest(file.parent, stage=stage)
         md5s[f"data/{name.partition('/')[0]}"] = md5_of(file.parent)
     for entry in lock["stages"].values():
@@ -45,9 +51,22 @@ def test_a_set_is_written_and_told_of(licensed, tmp_path):
 
 
 def test_json_and_a_dry_run_of_a_push(licensed, tmp_path):
-    said = r1("export", "data/05_sft_data", "--to", str(tmp_path / "out"), "--push", "me/set", "--dry-run", "--format", "rows", "--json")
+    said = r1(
+        "export",
+        "data/05_sft_data",
+        "--to",
+        str(tmp_path / "out"),
+        "--push",
+        "me/set",
+        "--dry-run",
+        "--format",
+        "rows",
+        "--json",
+    )
     found = json.loads(said)
-    assert (found["pushed"], found["format"], found["problems"]) == (None, "rows", []) and found["folder"] == str(tmp_path / "out")
+    assert (found["pushed"], found["format"], found["problems"]) == (None, "rows", []) and found["folder"] == str(
+        tmp_path / "out"
+    )
     assert (tmp_path / "out/README.md").read_text().split("# ")[1].startswith("set\n"), "named after the repository"
     text = r1("export", "sft_data", "--to", str(tmp_path / "out"), "--push", "me/set", "--dry-run")
     assert "would go to me/set, private; nothing was sent" in text
@@ -55,7 +74,9 @@ def test_json_and_a_dry_run_of_a_push(licensed, tmp_path):
 
 def test_a_push_that_must_not_be_writes_nothing(licensed, tmp_path):
     r1("revoke", "poems", "--reason", "withdrawn", "--by", "Grace")
-    said = r1("export", "sft_data", "--to", str(tmp_path / "out"), "--push", "me/set", "--dry-run", "--public", ok=False)
+    said = r1(
+        "export", "sft_data", "--to", str(tmp_path / "out"), "--push", "me/set", "--dry-run", "--public", ok=False
+    )
     assert "me/set: nothing was pushed" in said and "poems was revoked by Grace" in said and "needs a licence" in said
     assert "candidates: data/revoked" not in said and not (tmp_path / "out").exists()
     text = r1("export", "sft_data", "--to", str(tmp_path / "out"))

@@ -122,7 +122,7 @@ def _tables(facts: Facts, format: str, folder: Path) -> dict:
             config, {"folder": below, "splits": {}, "columns": {f.name: str(f.type) for f in schema}}
         )
         if twice := set(entry["splits"]) & set(rows):
-            raise ArtifactError(f"{facts.path}: two tables would fill split {sorted(twice)[0]} of config {config}")
+            raise ArtifactError(f"{facts.path}: two tables would fill split {min(twice)} of config {config}")
         entry["splits"] |= rows
     return {"configs": found}
 

@@ -37,7 +37,12 @@ def loads_as_trained(folder: Path) -> bool:
         return True
     try:
         found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever transformers raises of a config that it does not know
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:  # what transformers raises of files it does not understand
         raise ArtifactError(f"{folder}: transformers cannot load its tokenizer: {error}") from None
     written = Tokenizer.from_file(str(folder / "tokenizer.json"))
     written.no_padding()

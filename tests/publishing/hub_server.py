@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(403 if self._token() else 401, {"error": "you may not write here"})
         if path == "/api/repos/create":
             return self._create(json.loads(body))
-        if found := BATCH.fullmatch(path):
+        if BATCH.fullmatch(path):
             return self._batch(json.loads(body))
         kind, name, what, _ = API.fullmatch(path).groups()
         repository = self.server.repositories[kind, name]
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             head = yaml.safe_load(asked["content"].split("---\n")[1])
             errors = [] if head.get("license") else [{"message": "no license"}]
-        except Exception as error:
+        except (IndexError, AttributeError, yaml.YAMLError) as error:
             errors = [{"message": str(error)}]
         self._answer(400 if errors else 200, {"errors": errors, "warnings": []})
 

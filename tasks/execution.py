@@ -36,6 +36,16 @@ LIBRARIES = (  # that decide bytes
 )  # fmt: skip
 
 
+QUIET_AND_PATIENT = {  # read when the library is imported
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_raylet_start_wait_time_s": "180",  # Ray allows a node 30 s to start: too little on a machine that does much else
+    "RAY_agent_register_timeout_ms": "180000",
+    "RAY_worker_register_timeout_seconds": "180",
+    "RAY_gcs_server_request_timeout_seconds": "180",
+}
+
+
 class ExecutionError(Exception):
     """Work could not be handed out or was lost for good; the message names what, where and the remedy."""
 
@@ -191,8 +201,8 @@ class Ray:
         """The library, connected; ExecutionError with the remedy where it is missing or nobody answers."""
         if self._ray:
             return self._ray
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when the library is imported
-        os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+        for name, value in QUIET_AND_PATIENT.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError:
@@ -202,7 +212,9 @@ class Ray:
             ) from None
         address = os.environ.get("RAY_ADDRESS") or "local"
         cpus = len(os.sched_getaffinity(0))
-        mine = {"num_cpus": max(cpus, self.threads), "object_store_memory": STORE} if address == "local" else {}
+        mine = {} if address != "local" else {
+            "num_cpus": max(cpus, self.threads), "object_store_memory": STORE, "_node_ip_address": "127.0.0.1",
+        }  # fmt: skip
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             ray.init(

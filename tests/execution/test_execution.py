@@ -1,0 +1,48 @@
+"""Where work is handed out: what a wrong set-up says, and that a machine which would give other bytes is refused."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import execution
+from tasks.execution import ExecutionError, Local, Ray, ground, open_execution, unique
+
+
+def test_a_recipe_names_the_execution_and_nothing_starts_before_it_is_used():
+    assert isinstance(open_execution("local", threads=2), Local) and open_execution("local").remote is False
+    with open_execution("ray", threads=2) as ray:
+        assert isinstance(ray, Ray) and ray.remote and ray.threads == 2 and list(ray.map(abs, [])) == []
+    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+
+
+def test_without_the_extra_the_remedy_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ExecutionError, match=r"needs the extra `ray`.*or set execution: local"), Ray() as ray:
+        list(ray.map(abs, [-1]))
+
+
+def job(words: str) -> tuple[str, str]:
+    return words, str(Path.cwd())
+
+
+def test_a_node_runs_the_job_in_the_folder_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    assert execution._call(ground(), str(tmp_path), __name__, "job", "one") == ("one", str(tmp_path))
+
+
+@pytest.mark.parametrize("key", ["torch", "code", "python"])
+def test_a_node_that_would_give_other_bytes_is_refused(tmp_path, key):
+    with pytest.raises(ExecutionError, match=rf"would not give the same bytes: {key} is .* there and other here"):
+        execution._call(ground() | {key: "other"}, str(tmp_path), __name__, "job", "one")
+
+
+def test_a_node_that_does_not_see_the_work_is_refused(tmp_path):
+    with pytest.raises(ExecutionError, match=r"does not see .*/nowhere .*shared file system"):
+        execution._call(ground(), str(tmp_path / "nowhere"), __name__, "job", "one")
+
+
+def test_temporary_names_differ_between_processes_and_stay_beside_the_file(tmp_path):
+    with Local(2) as local:
+        names = set(local.map(unique, [tmp_path / "a.parquet"] * 2)) | {unique(tmp_path / "a.parquet")}
+    assert 2 <= len(names) <= 3 and {name.parent for name in names} == {tmp_path}

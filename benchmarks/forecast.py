@@ -70,7 +70,11 @@ def calibrate() -> Assumptions:
             best, score = values, found
         else:
             factor **= 0.5
-    rest = books["reasoning"]["seconds"] - CPU.table_start - next(s.rows for s in made.steps if s.stage == "candidates") / CPU.curate_rows
+    rest = (
+        books["reasoning"]["seconds"]
+        - CPU.table_start
+        - next(s.rows for s in made.steps if s.stage == "candidates") / CPU.curate_rows
+    )
     return CPU.model_copy(update={k: float(f"{v:.3g}") for k, v in (best | {"compile_start": rest}).items()})
 
 
@@ -94,11 +98,15 @@ def against_measured() -> str:
     disk, held = made.disk, sum(b["disk_bytes"] for b in books["stages"].values())
     lines += [
         "",
-        f"Of the {len(tested)} stages that were not fitted, half are off by {off[len(off) // 2]:.0%} or less (of the {len(big)} among them that take "
-        f"10 s or longer: {big[len(big) // 2]:.0%}; the worst of these {big[-1]:.0%}).",
-        f"All together: {total:,.0f} s forecast, {real:,.0f} s measured, ratio {total / real:.2f}. Two side by side: {made.wall_hours * 60:.1f} minutes "
-        f"forecast, {books['wall_seconds'] / 60:.1f} measured, ratio {made.wall_hours * 3600 / books['wall_seconds']:.2f}. Artifacts: "
-        f"{(disk.artifacts + disk.checkpoints) / 1e6:.1f} MB forecast, {held / 1e6:.1f} MB measured.",
+        (
+            f"Of the {len(tested)} stages that were not fitted, half are off by {off[len(off) // 2]:.0%} or less (of the {len(big)} among them that take "
+            f"10 s or longer: {big[len(big) // 2]:.0%}; the worst of these {big[-1]:.0%})."
+        ),
+        (
+            f"All together: {total:,.0f} s forecast, {real:,.0f} s measured, ratio {total / real:.2f}. Two side by side: {made.wall_hours * 60:.1f} minutes "
+            f"forecast, {books['wall_seconds'] / 60:.1f} measured, ratio {made.wall_hours * 3600 / books['wall_seconds']:.2f}. Artifacts: "
+            f"{(disk.artifacts + disk.checkpoints) / 1e6:.1f} MB forecast, {held / 1e6:.1f} MB measured."
+        ),
     ]
     peaks = sorted(made.peak_gb(s) * 1e3 / books["stages"][s.stage]["peak_rss_mb"] for s in made.steps if s.shape)
     lines.append(
@@ -113,7 +121,9 @@ def against_published() -> str:
     for f in FIGURES:
         value = f.forecast(Assumptions())
         note = f"; {f.note}" if f.note else ""
-        lines.append(f"| {f.what} | {f.published:,.5g} {f.unit} | {value:,.4g} | {value / f.published:.2f} | {f.source}{note} |")
+        lines.append(
+            f"| {f.what} | {f.published:,.5g} {f.unit} | {value:,.4g} | {value / f.published:.2f} | {f.source}{note} |"
+        )
     for what, hours, estimated in plan("paper").published():
         lines.append(f"| DeepSeek-R1: {what} | {hours:,} H800-hours | {estimated:,.0f} | {estimated / hours:.2f} | S |")
     return "\n".join(lines)
@@ -144,10 +154,12 @@ def sections() -> dict[str, str]:
 def written(page: str, made: dict[str, str]) -> str:
     """The page with each section between its markers replaced."""
     for name, text in made.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        page, count = re.subn(pattern, lambda m, t=text: m[1] + t + m[2], page, flags=re.DOTALL)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        page, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL)
         if count != 1:
-            raise SystemExit(f"{PAGE}: expected one pair of markers `<!-- {name} -->` … `<!-- /{name} -->`, found {count}")
+            raise SystemExit(
+                f"{PAGE}: expected one pair of markers `<!-- {name} -->` … `<!-- /{name} -->`, found {count}"
+            )
     return page
 
 

@@ -26,11 +26,15 @@ def plan(
         int | None, typer.Option(min=1, help="how many devices; without it, what the recipe is for", show_default=False)
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu-core, a100-80gb, h100-80gb, h800-80gb or h200-141gb; without it, by the recipe")
+        str | None,
+        typer.Option(help="cpu-core, a100-80gb, h100-80gb, h800-80gb or h200-141gb; without it, by the recipe"),
     ] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="dollars for one device-hour; without it, $2 a GPU")] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="dollars for one device-hour; without it, $2 a GPU")
+    ] = None,
     what_if: Annotated[
-        list[str] | None, typer.Option(help="key=value: a key of the recipe, gpus, price, device, or assume.<assumption>")
+        list[str] | None,
+        typer.Option(help="key=value: a key of the recipe, gpus, price, device, or assume.<assumption>"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="all recipes of recipes/ side by side")] = False,
     html: Annotated[Path | None, typer.Option(help="write a page with pictures here")] = None,

@@ -8,7 +8,21 @@ from flows.orchestration.forecast.plan import Plan
 from flows.orchestration.forecast.work import Step
 
 WIDTH = 178  # columns that the table needs; a narrower terminal wraps it
-COLUMNS = ("stage", "what runs", "model", "params", "rows", "trained", "sampled", "FLOPs", "hours", "on", "wall", "GB", "disk")
+COLUMNS = (
+    "stage",
+    "what runs",
+    "model",
+    "params",
+    "rows",
+    "trained",
+    "sampled",
+    "FLOPs",
+    "hours",
+    "on",
+    "wall",
+    "GB",
+    "disk",
+)
 LEFT = 3  # columns of words
 
 
@@ -31,7 +45,15 @@ def hours(value: float) -> str:
 
 def _time(plan: Plan, value: float) -> str:
     """Hours of a GPU, seconds of a core."""
-    return hours(value) if plan.device.is_gpu else f"{value * 3600:,.0f}" if value * 3600 >= 10 else f"{value * 3600:.1f}" if value else ""
+    return (
+        hours(value)
+        if plan.device.is_gpu
+        else f"{value * 3600:,.0f}"
+        if value * 3600 >= 10
+        else f"{value * 3600:.1f}"
+        if value
+        else ""
+    )
 
 
 def _header(plan: Plan) -> list[str]:
@@ -74,7 +96,12 @@ def show(plan: Plan) -> None:
         if i < LEFT:
             table.add_column(header, no_wrap=True, overflow="ellipsis", max_width=(28, 34, 22)[i])
         else:
-            table.add_column(header, justify="right", no_wrap=True, min_width=max(len(header), 8 if name in ("disk", "params") else 5))
+            table.add_column(
+                header,
+                justify="right",
+                no_wrap=True,
+                min_width=max(len(header), 8 if name in ("disk", "params") else 5),
+            )
     for s in plan.steps:
         table.add_row(*_row(plan, s))
     table.add_section()
@@ -95,12 +122,17 @@ def summary(plan: Plan) -> list[str]:
     out = [
         f"{hours(plan.total_hours)} {plan.device.unit}-hours, {hours(plan.wall_hours)} hours on {plan.devices} {plan.device.name}",
         f"cost: ${plan.usd:,.2f} at ${plan.price:g} per {plan.device.unit}-hour",
-        f"disk: {amount(disk.total)}: {amount(disk.artifacts + disk.checkpoints)} artifacts, {amount(disk.cache)} DVC's cache, "
-        f"{amount(disk.work)} resumable state, {amount(disk.downloads)} downloads",
+        (
+            f"disk: {amount(disk.total)}: {amount(disk.artifacts + disk.checkpoints)} artifacts, {amount(disk.cache)} DVC's cache, "
+            f"{amount(disk.work)} resumable state, {amount(disk.downloads)} downloads"
+        ),
         "longest chain: " + " → ".join(plan.as_json()["critical_path"]),
     ]
     published = list(plan.published())
-    for what, given, estimated in [*published, *([("all", *map(sum, zip(*(p[1:] for p in published))))] if published else [])]:
+    for what, given, estimated in [
+        *published,
+        *([("all", *map(sum, zip(*(p[1:] for p in published))))] if published else []),
+    ]:
         out.append(f"{what}: {estimated:,.0f} GPU-hours estimated, {given:,} published, ratio {estimated / given:.2f}")
     return out
 
@@ -139,7 +171,10 @@ def _ratio(was: float, now: float) -> str:
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "".join("---|" if i < left else "---:|" for i in range(len(header)))]
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "|" + "".join("---|" if i < left else "---:|" for i in range(len(header))),
+    ]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
@@ -151,7 +186,18 @@ def markdown(plan: Plan) -> str:
 
 def beside(plans: Sequence[Plan]) -> str:
     """Several recipes in one Markdown table."""
-    header = ("recipe", "on", "tokens trained", "tokens sampled", "FLOPs", "device-hours", "wall hours", "dollars", "disk", "largest on one device")
+    header = (
+        "recipe",
+        "on",
+        "tokens trained",
+        "tokens sampled",
+        "FLOPs",
+        "device-hours",
+        "wall hours",
+        "dollars",
+        "disk",
+        "largest on one device",
+    )
     rows = []
     for p in plans:
         total = p.as_json()["total"]

@@ -20,7 +20,7 @@ from flows.orchestration.params import ParamsError, check, read_yaml, scalars
 from flows.orchestration.recipe import validate
 from flows.orchestration.schedule import START
 from tasks.reporting.forecast.devices import DEVICES, Assumptions, Device, assumptions
-from tasks.reporting.forecast.memory import USABLE, peak
+from tasks.reporting.forecast.memory import USABLE, most_rows, peak
 
 GB = 1e9
 DEFAULT_DEVICES = {"cpu": 2, "gpu": 1, "node": 8, "paper": 512}  # recipe -> how many it is written for; N: 64 x 8 H800
@@ -56,7 +56,9 @@ class Plan:
         most = wide = max(1, least)
         while wide < min(step.most, self.devices):
             wide, before = min(2 * wide, step.most, self.devices), wide
-            if self.seconds(step, wide) > (1 - self.means.a.worth) ** math.log2(wide / before) * self.seconds(step, before):
+            if self.seconds(step, wide) > (1 - self.means.a.worth) ** math.log2(wide / before) * self.seconds(
+                step, before
+            ):
                 break
             most = wide
         return wall.Task(lambda n: START + self.seconds(step, max(1, n)), least, most)
@@ -103,18 +105,27 @@ class Plan:
         for s in self.steps:
             if s.on_device(self.means) and not self.fits(s):
                 usable = f"{USABLE * self.device.memory / GB:,.0f} of {self.device.memory / GB:,.0f} GB usable"
-                out.append(f"{s.stage} would take {self.peak_gb(s):,.0f} GB on one {self.device.name}, {usable}; {self._remedy(s)}")
+                out.append(
+                    f"{s.stage} would at worst take {self.peak_gb(s):,.0f} GB on one {self.device.name}, {usable}; {self._remedy(s)}"
+                )
         return out
 
     def _remedy(self, s: Step) -> str:
+        """More devices, fewer sequences in a pass, or neither."""
         fewest, t = s.fewest(self.means), s.memory
         if t is None:
             return f"it needs {fewest:,} of them"
-        small = peak(t.one_at_a_time(), self.device, self.means.a, self.devices if t.sharded else 1) / GB
-        less = f"with one sequence at a time (`micro_batch: 1`, and in GRPO `accumulate: true`) it would take {small:,.0f} GB"
-        if fewest:
-            return f"it needs {fewest:,} of them; {less}"
-        return f"{less}; more of them do not help" + ("" if t.sharded else " unless `accelerate` names a configuration that shards")
+        ways = [f"{fewest:,} of them hold it"] if fewest else []
+        if rows := most_rows(t, self.device, self.means.a, self.devices):
+            less = peak(t.in_passes(rows), self.device, self.means.a, self.devices) / GB
+            setting = f"`micro_batch: {rows}`" + (" and `accumulate: true`" if t.longest else "")
+            ways.append(f"with {setting} it would take {less:,.0f} GB")
+        if not t.sharded:
+            ways.append("`accelerate` names no configuration that shards it")
+        return (
+            "; ".join(ways)
+            or "not even one sequence of the longest fits: split it over GPUs (sequence or tensor parallelism, which no recipe has)"
+        )
 
     def published(self) -> Iterator[tuple[str, float, float]]:
         """(what, published GPU-hours, estimated GPU-hours); only where the recipe is the paper's."""
@@ -186,7 +197,13 @@ def make_plan(
     cores = values["threads"] if chosen.is_gpu else 1
     means = Means(chosen, a, max(1, cores))
     plan = Plan(
-        values["recipe"], means, devices, chosen.price if price is None else price, steps, _edges(root, values, steps), recipe.notes
+        values["recipe"],
+        means,
+        devices,
+        chosen.price if price is None else price,
+        steps,
+        _edges(root, values, steps),
+        recipe.notes,
     )
     recipe.notes[:0] = list(_notes(recipe, plan))
     return plan

@@ -98,7 +98,9 @@ class Recipe:
         """Rows of a list of sources, as far as they say how many."""
         counts = [s.get("count") or s.get("limit") for s in self.get(key) or []]
         if None in counts:
-            self.note(f"{key}: a source without `count` or `limit` gives as many rows as it has, not known before it is read")
+            self.note(
+                f"{key}: a source without `count` or `limit` gives as many rows as it has, not known before it is read"
+            )
         return sum(c for c in counts if c) or None
 
     @property

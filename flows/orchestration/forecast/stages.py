@@ -8,8 +8,7 @@ from flows.orchestration.forecast.work import Curate, Sample, Score, Step, Train
 from tasks.reporting.forecast.memory import Training
 from tasks.reporting.forecast.roofline import Generation
 from tasks.reporting.forecast.shapes import Shape
-from tasks.training.grpo_settings import GRPO
-from tasks.training.settings import SFT, Pretrain
+from tasks.training.settings import Pretrain
 
 BYTES_PER_TOKEN = 4.0  # of text; zstd takes about two thirds of it away
 COMPRESSION = 3.0
@@ -28,21 +27,41 @@ def table(rows: float, tokens: float) -> float:
 def prompts(r: Recipe) -> Iterator[Step]:
     rows = r.rows_of("prompts.sources")
     known = rows or 0.0
-    yield Step("prompts", "read, deduplicate, split", (Curate(known),), rows=rows, artifact=table(known, known * r.prompt))
+    yield Step(
+        "prompts", "read, deduplicate, split", (Curate(known),), rows=rows, artifact=table(known, known * r.prompt)
+    )
 
 
 def origin(r: Recipe, stage: str, key: str) -> Step:
     name, shape = r.model(key)
     if not (pretrain := r.get(key).get("pretrain")):
         size = shape.total * shape.stored
-        return Step(stage, "take a published model", (), name, shape, artifact=size, download=size if r.get(key).get("hub") else 0.0)
+        return Step(
+            stage,
+            "take a published model",
+            (),
+            name,
+            shape,
+            artifact=size,
+            download=size if r.get(key).get("hub") else 0.0,
+        )
     p = Pretrain.model_validate(pretrain)
     ends = [share for share, _ in p.batch_tokens[1:]] + [1.0]
     steps = sum((end - share) * p.tokens / size for (share, size), end in zip(p.batch_tokens, ends, strict=True))
     work = Train(shape, p.tokens, r.example, steps)
-    memory = Training(shape, 1, max(size for _, size in p.batch_tokens), max(size for _, size in p.batch_tokens), False, False)
+    memory = Training(
+        shape, 1, max(size for _, size in p.batch_tokens), max(size for _, size in p.batch_tokens), False, False
+    )
     return Step(
-        stage, "pretrain from scratch", (work,), name, shape, trained=p.tokens, artifact=_saved(r, shape), state=_state(shape), memory=memory
+        stage,
+        "pretrain from scratch",
+        (work,),
+        name,
+        shape,
+        trained=p.tokens,
+        artifact=_saved(r, shape),
+        state=_state(shape),
+        memory=memory,
     )
 
 
@@ -56,7 +75,13 @@ def judge(r: Recipe) -> Iterator[Step]:
     held_out = r.get("judge.held_out")
     exam = Sample(shape, Generation(held_out, held_out, r.prompt, JUDGED / 2, JUDGED, "transformers"))
     step = sft(r, "judge", "judge.sft", (name, shape), pairs, r.prompt + JUDGED, "question, gold, answer")
-    yield _with(step, works=(*step.works, exam)) if pairs and held_out else step if pairs else _with(step, works=(), memory=None)
+    yield (
+        _with(step, works=(*step.works, exam))
+        if pairs and held_out
+        else step
+        if pairs
+        else _with(step, works=(), memory=None)
+    )
 
 
 def sft(r: Recipe, stage: str, key: str, model: tuple[str, Shape], rows: float, length: float, of_what: str) -> Step:
@@ -72,7 +97,14 @@ def sft(r: Recipe, stage: str, key: str, model: tuple[str, Shape], rows: float, 
     work = Train(shape, tokens, length, steps, p["gradient_checkpointing"], padding)
     at_once = min(longest, r.prompt_limit + r.get("candidates.max_tokens"))
     memory = Training(
-        shape, p["micro_batch"] or batch, at_once, at_once, p["gradient_checkpointing"], r.sharded, **_lora(p), batch=batch
+        shape,
+        p["micro_batch"] or batch,
+        at_once,
+        at_once,
+        p["gradient_checkpointing"],
+        r.sharded,
+        **_lora(p),
+        batch=batch,
     )
     return Step(
         stage, f"SFT, {of_what}, {epochs} epochs", (work,), name, shape, rows, trained=tokens, artifact=_saved(r, shape),
@@ -105,7 +137,9 @@ def grpo(r: Recipe, stage: str, model: tuple[str, Shape]) -> Step:
     cycle, epochs = r.get(f"{stage}.grpo.rollout_batches") or 1, p["inner_epochs"] or 1
     engine = r.engine(f"{stage}.grpo.engine")
     passes = (1 if p["kl_beta"] else 0) + (1 if cycle * epochs > 1 else 0)
-    r.note("GRPO: one scoring pass for the reference where kl_beta > 0, one for the old policy where a rollout is used more than once")
+    r.note(
+        "GRPO: one scoring pass for the reference where kl_beta > 0, one for the old policy where a rollout is used more than once"
+    )
     ends = [start for start, _ in p["max_tokens"][1:]] + [steps]
     works: list[Work] = list(_gate(r, stage, shape, p["max_tokens"][0][1], engine))
     trained = completions = 0.0
@@ -136,7 +170,11 @@ def _gate(r: Recipe, stage: str, shape: Shape, limit: float, engine: dict) -> It
     """The check before RL: the same prompts sampled freely and made to guess (tasks/rewards/gate.py)."""
     if gate := r.get(f"{stage}.gate"):
         count = gate["prompts"]
-        yield Sample(shape, _call(count * gate["samples"], count, r.prompt, r.response(limit), limit, {"name": "transformers"}), 2)
+        yield Sample(
+            shape,
+            _call(count * gate["samples"], count, r.prompt, r.response(limit), limit, {"name": "transformers"}),
+            2,
+        )
 
 
 def _grpo_memory(r: Recipe, shape: Shape, p: dict, batch: int, limit: int, engine: dict) -> Training:
@@ -186,7 +224,9 @@ def cold_start(r: Recipe) -> Iterator[Step]:
 
 def candidates(r: Recipe) -> Iterator[Step]:
     asked, k = r.get("candidates.prompts"), r.get("candidates.samples")
-    yield sampling(r, "candidates", f"{k} samples a prompt", r.base, asked * k, asked, r.get("candidates.max_tokens"), False)
+    yield sampling(
+        r, "candidates", f"{k} samples a prompt", r.base, asked * k, asked, r.get("candidates.max_tokens"), False
+    )
 
 
 def verdicts(r: Recipe) -> Iterator[Step]:
@@ -200,7 +240,13 @@ def verdicts(r: Recipe) -> Iterator[Step]:
 def tables(r: Recipe) -> Iterator[Step]:
     rows = r.get("candidates.prompts") * r.get("candidates.samples")
     work = Curate(rows, r.a.compile_start)
-    yield Step("reasoning", "keep correct and readable ones", (work,), rows=r.kept, artifact=table(2 * r.kept + rows, r.kept * r.example))
+    yield Step(
+        "reasoning",
+        "keep correct and readable ones",
+        (work,),
+        rows=r.kept,
+        artifact=table(2 * r.kept + rows, r.kept * r.example),
+    )
 
 
 def rows_only(stage: str, does: str, rows: float, tokens: float) -> Step:
@@ -228,7 +274,9 @@ def preferences(r: Recipe) -> Step:
 def distill(r: Recipe) -> Iterator[Step]:
     for name, student in r.get("distill.students").items():
         model = r.model(f"student_base.students.{student['base']}")
-        yield sft(r, f"distill@{name}", f"distill.students.{name}.sft", model, r.total_rows, r.example, "the teacher's set")
+        yield sft(
+            r, f"distill@{name}", f"distill.students.{name}.sft", model, r.total_rows, r.example, "the teacher's set"
+        )
 
 
 def evaluate(r: Recipe) -> Iterator[Step]:

@@ -59,7 +59,11 @@ def _own(key: str, value: Any) -> Any:
         "gpus": number and isinstance(value, int) and value >= 1, "price": number and value >= 0, "device": value in DEVICES,
     }[key]  # fmt: skip
     if not fits:
-        allowed = {"gpus": "a number of devices, 1 or more", "price": "dollars an hour", "device": f"one of {', '.join(DEVICES)}"}
+        allowed = {
+            "gpus": "a number of devices, 1 or more",
+            "price": "dollars an hour",
+            "device": f"one of {', '.join(DEVICES)}",
+        }
         raise ParamsError(f"--what-if {key}={value}: expected {allowed[key]}")
     return value
 

@@ -48,25 +48,51 @@ class Assumptions(Settings):
     train_share: float = Field(0.40, gt=0, le=1, description="of the peak, in training; recomputed activations count")
     forward_share: float = Field(0.45, gt=0, le=1, description="of the peak, in prefill and scoring")
     bandwidth_share: float = Field(0.60, gt=0, le=1, description="of the memory bandwidth, in decoding")
-    decode_overhead: float = Field(0.006, ge=0, description="s of a decoding step beside the arithmetic: scheduler, sampling")
-    layer_overhead: float = Field(40e-6, ge=0, description="s of a layer's collectives in a decoding step on several GPUs; 3 x across nodes")
-    eager_overhead: float = Field(0.8e-3, ge=0, description="s of a layer in a decoding step of the transformers engine")
+    decode_overhead: float = Field(
+        0.006, ge=0, description="s of a decoding step beside the arithmetic: scheduler, sampling"
+    )
+    layer_overhead: float = Field(
+        40e-6, ge=0, description="s of a layer's collectives in a decoding step on several GPUs; 3 x across nodes"
+    )
+    eager_overhead: float = Field(
+        0.8e-3, ge=0, description="s of a layer in a decoding step of the transformers engine"
+    )
     step_overhead: float = Field(0.2, ge=0, description="s of an optimizer step beside the arithmetic")
     padding: float = Field(1.3, ge=1, description="tokens computed for each token trained where SFT does not pack")
     scaling: float = Field(0.97, gt=0, le=1, description="speed kept at each doubling of GPUs beyond one node of 8")
     sync_rate: float = Field(5e9, gt=0, description="bytes/s and GPU at which new weights reach the rollout engine")
-    verify_seconds: float = Field(0.02, ge=0, description="s of a core for a verdict; code in the sandbox 0.017, maths 0.001")
-    curate_rows: float = Field(2000.0, gt=0, description="rows/s and core through filters, duplicates and contamination")
+    verify_seconds: float = Field(
+        0.02, ge=0, description="s of a core for a verdict; code in the sandbox 0.017, maths 0.001"
+    )
+    curate_rows: float = Field(
+        2000.0, gt=0, description="rows/s and core through filters, duplicates and contamination"
+    )
     start_up: float = Field(120.0, ge=0, description="s that a stage on a device takes before it works")
     table_start: float = Field(10.0, ge=0, description="s that a stage without a model takes before it works")
     compile_start: float = Field(40.0, ge=0, description="s that `reasoning` takes to compile its kernels")
-    max_sequences: int = Field(1024, ge=1, description="sequences that one engine decodes together at most (vLLM's default on 80 GB)")
-    worth: float = Field(0.25, ge=0, lt=1, description="share of its time that twice the GPUs must save before a stage is given them")
-    kv_share: float = Field(0.9, gt=0, le=1, description="of a GPU's memory for weights and cache where a stage only samples")
-    checkpoint_bytes: float = Field(4.0, gt=0, description="bytes a parameter of a trained checkpoint: what is trained, float32, is saved")
-    activation_bytes: float = Field(34.0, gt=0, description="bytes a token, layer and hidden unit kept without checkpointing (Korthikanti et al. 2022)")
-    process_bytes: float = Field(1e9, ge=0, description="bytes of a process beside its tensors: CUDA's context; on a CPU the libraries")
-    logit_bytes: float = Field(6.0, gt=0, description="bytes of one logit in training: itself, its log-softmax and its gradient, bf16")
+    max_sequences: int = Field(
+        1024, ge=1, description="sequences that one engine decodes together at most (vLLM's default on 80 GB)"
+    )
+    worth: float = Field(
+        0.25, ge=0, lt=1, description="share of its time that twice the GPUs must save before a stage is given them"
+    )
+    kv_share: float = Field(
+        0.9, gt=0, le=1, description="of a GPU's memory for weights and cache where a stage only samples"
+    )
+    checkpoint_bytes: float = Field(
+        4.0, gt=0, description="bytes a parameter of a trained checkpoint: what is trained, float32, is saved"
+    )
+    activation_bytes: float = Field(
+        34.0,
+        gt=0,
+        description="bytes a token, layer and hidden unit kept without checkpointing (Korthikanti et al. 2022)",
+    )
+    process_bytes: float = Field(
+        1e9, ge=0, description="bytes of a process beside its tensors: CUDA's context; on a CPU the libraries"
+    )
+    logit_bytes: float = Field(
+        6.0, gt=0, description="bytes of one logit in training: itself, its log-softmax and its gradient, bf16"
+    )
 
 
 # The first six are fitted by `python benchmarks/forecast.py --calibrate` to eight stages of a measured run of the `cpu` recipe

@@ -26,10 +26,12 @@ class Training:
     batch: float = 1e9  # sequences of an optimizer step, over all GPUs
     longest: float = 0.0  # tokens of the longest sequence that may come, where `length` is a mean
 
-    def one_at_a_time(self) -> "Training":
-        """The same with a single sequence in each pass, the longest there may be."""
+    def in_passes(self, rows: int) -> "Training":
+        """The same with so many sequences in each pass, all of them the longest there may be."""
         more = max(0.0, self.longest - self.length)
-        return replace(self, rows=1.0, length=self.length + more, logits=self.logits + more if self.logits else 0.0)
+        return replace(
+            self, rows=float(rows), length=self.length + more, logits=self.logits + more if self.logits else 0.0
+        )
 
 
 def parts(t: Training, device: Device, a: Assumptions, gpus: int) -> dict[str, float]:
@@ -69,4 +71,14 @@ def fewest_gpus(t: Training, device: Device, a: Assumptions, most: int = 8192) -
             return 2**power
         if not t.sharded:
             return None
+    return None
+
+
+def most_rows(t: Training, device: Device, a: Assumptions, gpus: int) -> int | None:
+    """Sequences in a pass, a power of two, that fit on so many GPUs; None where not even one does."""
+    rows = 2 ** int(math.log2(max(1.0, min(t.rows, t.batch / gpus))))
+    while rows >= 1:
+        if peak(t.in_passes(rows), device, a, gpus) <= USABLE * device.memory:
+            return rows
+        rows //= 2
     return None

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.reporting.forecast.devices import DEVICES, Assumptions, Device
-from tasks.reporting.forecast.roofline import Generation, forward_seconds, generate_seconds, serving, step_seconds, train_seconds
+from tasks.reporting.forecast.roofline import (
+    Generation,
+    forward_seconds,
+    generate_seconds,
+    serving,
+    step_seconds,
+    train_seconds,
+)
 from tasks.reporting.forecast.shapes import KNOWN
 
 NEMO = "NeMo RL v0.4, docs/about/performance-summary.md, GRPO on policy, Megatron, bf16"
@@ -74,7 +81,11 @@ def _s1(a: Assumptions) -> float:
     """59K examples of 4,000 tokens, 5 epochs; batch 16."""
     tokens = 59_000 * 5 * 4000.0
     steps = 59_000 * 5 / 16
-    return 16 * train_seconds(KNOWN["qwen2.5-32b"], DEVICES["h100-80gb"], a, tokens, 4000, steps, 16, True, a.padding) / 3600
+    return (
+        16
+        * train_seconds(KNOWN["qwen2.5-32b"], DEVICES["h100-80gb"], a, tokens, 4000, steps, 16, True, a.padding)
+        / 3600
+    )
 
 
 def _pretraining(a: Assumptions) -> float:

@@ -89,7 +89,9 @@ def shape_by_name(name: str) -> Shape | None:
     for part, shape in KNOWN.items():
         if part in name.lower():
             return shape
-    if found := re.search(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", name.split("/")[-1].lower().replace("-", " ")):
+    if found := re.search(
+        r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", name.split("/")[-1].lower().replace("-", " ")
+    ):
         return shape_of_size(float(found[1]) * {"b": 1e9, "m": 1e6}[found[2]])
     return None
 
@@ -100,5 +102,12 @@ def shape_of_size(parameters: float) -> Shape:
     layers = max(2, round((parameters / (12 * 110**2)) ** (1 / 3)))
     hidden = round((parameters / 12 / layers) ** 0.5)
     return Shape(
-        parameters, parameters, layers, hidden, 128_000, 2.0 * layers * min(1024, hidden), 4.0 * layers * hidden, guessed=True
+        parameters,
+        parameters,
+        layers,
+        hidden,
+        128_000,
+        2.0 * layers * min(1024, hidden),
+        4.0 * layers * hidden,
+        guessed=True,
     )

@@ -242,6 +242,29 @@ def picture(runs: dict[str, dict[int, list[dict]]], path: Path) -> None:
     theme.save(figure, path.parent, path.stem)
 
 
+def compared(runs: dict[str, dict[int, list[dict]]]) -> dict:
+    """All that is said of these runs: arm -> seed -> what each step took and gave."""
+    runs = {arm: {int(seed): run for seed, run in by.items()} for arm, by in runs.items() if by}
+    result = {"runs": runs, "costs": costs(runs)}
+    both = sorted(set(runs.get("trl", ())) & set(runs.get("ours", ())))
+    if len(both) > 1:
+        result["curves"] = alike(*([windows(runs[arm][s]) for s in both] for arm in ("trl", "ours")))
+        result["last"] = {arm: {s: windows(runs[arm][s])[-1] for s in both} for arm in ("trl", "ours")}
+    seeds = sorted(set(runs.get("trl + our rollout", ())) & set(runs.get("ours", ())))
+    return result | {"same_start": {s: same_start(runs["ours"][s], runs["trl + our rollout"][s]) for s in seeds}}
+
+
+def merged(files: list[Path]) -> dict:
+    """Runs of several files of --out, e.g. of processes side by side, as one result."""
+    runs: dict[str, dict] = {}
+    idle: list[dict] = []
+    for found in (json.loads(file.read_text()) for file in files):
+        for arm, by_seed in found["runs"].items():
+            runs.setdefault(arm, {}).update(by_seed)
+        idle += found.get("idle", [])
+    return compared(runs) | ({"idle": idle} if idle else {})
+
+
 def compare(base: Path, prompts: list[dict], o: argparse.Namespace) -> dict:
     """All arms and seeds; prints each run as it ends."""
     p, rewards, sources = settings(o.steps, o.recipe, **json.loads(o.settings))
@@ -253,15 +276,11 @@ def compare(base: Path, prompts: list[dict], o: argparse.Namespace) -> dict:
                 continue  # it learns what `ours` learns: one seed shows where its time goes
             with tempfile.TemporaryDirectory() as folder:
                 runs[arm][seed] = run = train(arm, base, prompts, p, rewards, seed, Path(folder))
+            if o.out:  # after each run: what is measured is measured
+                o.out.write_text(json.dumps({"runs": runs}) + "\n")
             print(f"{arm}, seed {seed}: {statistics.median(s['cpu'] for s in run):.2f} CPU-s a step, accuracy "
                   f"{run[0]['accuracy']:.3f} -> {windows(run)[-1]:.3f}", file=sys.stderr, flush=True)  # fmt: skip
-    result = {"steps": o.steps, "seeds": o.seeds, "costs": costs(runs) if runs else {}, "runs": runs}
-    if {"trl", "ours"} <= runs.keys() and len(o.seeds) > 1:
-        result["curves"] = alike(*([windows(runs[arm][s]) for s in o.seeds] for arm in ("trl", "ours")))
-        result["last"] = {arm: {s: windows(runs[arm][s])[-1] for s in o.seeds} for arm in ("trl", "ours")}
-    if {"trl + our rollout", "ours"} <= runs.keys():
-        seed = o.seeds[0]
-        result["same_start"] = {seed: same_start(runs["ours"][seed], runs["trl + our rollout"][seed])}
+    result = compared(runs) | {"steps": o.steps}
     if o.idle_steps:
         p, *_ = settings(o.idle_steps, o.recipe, **json.loads(o.settings))
         with tempfile.TemporaryDirectory() as folder:
@@ -288,7 +307,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--picture", type=Path, help="learning curves of `trl` and `ours`, as PNG and SVG under this name"
     )
-    parser.add_argument("--again", type=Path, help="measure nothing: tables and picture of an earlier run's --out")
+    parser.add_argument(
+        "--again", type=Path, nargs="+", help="measure nothing: tables and picture of what is in these files"
+    )
     return parser.parse_args(arguments)
 
 
@@ -297,7 +318,7 @@ def main() -> int:
 
     o = options()
     if o.again:
-        result = json.loads(o.again.read_text())
+        result = merged(o.again)
         print(markdown(result))
         if o.picture:
             picture(result["runs"], o.picture)
@@ -305,10 +326,11 @@ def main() -> int:
     if not (o.base / "config.json").is_file():
         print(f"no checkpoint at {o.base}: build it with `r1 run base`, or name another with --base", file=sys.stderr)
         return 2
-    result = compare(o.base, read_prompts(o.prompts, "train"), o)
     if o.out:
         o.out.parent.mkdir(parents=True, exist_ok=True)
-        o.out.write_text(json.dumps(result, indent=1) + "\n")
+    result = compare(o.base, read_prompts(o.prompts, "train"), o)
+    if o.out:
+        o.out.write_text(json.dumps(result) + "\n")
     if o.picture:
         picture(result["runs"], o.picture)
     print(markdown(result))

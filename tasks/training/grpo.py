@@ -176,10 +176,10 @@ def _need_vllm(p: GRPO) -> None:
             "grpo.engine is vllm, which is not installed here: pip install 'r1flow[vllm]' on a machine with a GPU, "
             "or set engine: transformers"
         )
-    if p.engine.mode == "server" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise EngineError(
-            "grpo.engine is a vLLM server, and there is no GPU here: TRL sends it the weights of each step over NCCL, "
-            "from GPU to GPU. Set engine: transformers"
+            "grpo.engine is vllm, and there is no GPU here: the weights of each step go to a server over NCCL, and vLLM's "
+            "CPU build packs its weights when it has loaded them and takes no new ones. Set engine: transformers"
         )
 
 

@@ -67,13 +67,14 @@ def run(checkpoint, tmp_path, prompts, name, settings=SMALL, stop_after=None, re
     return reinforce(checkpoint, out, rows, p, rewards, "bare", 7, work, progress), out
 
 
-def test_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path, prompts):
-    rewards = {"brevity": (brevity, 1.0)}
-    (_, curve), whole = run(checkpoint, tmp_path, prompts, "whole", rewards=rewards)
+@pytest.mark.parametrize("more", [{}, {"accumulate": True, "micro_batch": 4}], ids=["one backward", "accumulated"])
+def test_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path, prompts, more):
+    rewards, settings, told = {"brevity": (brevity, 1.0)}, SMALL | more, []
+    (_, curve), whole = run(checkpoint, tmp_path, prompts, "whole", settings, rewards=rewards)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint, tmp_path, prompts, "cut", stop_after=3, rewards=rewards)
-    told = []
-    (_, resumed), cut = run(checkpoint, tmp_path, prompts, "cut", rewards=rewards, told=told)
+        run(checkpoint, tmp_path, prompts, "cut", settings, stop_after=3, rewards=rewards)
+    (_, resumed), cut = run(checkpoint, tmp_path, prompts, "cut", settings, rewards=rewards, told=told)
+    assert [t["where"][0] for t in told] == [3, 4], "two steps of four were saved"
     assert [t["step"] for said in told for t in said["timings"]] == [1, 2, 3, 4], "those before the kill as well"
     assert whole.joinpath("model.safetensors").read_bytes() != checkpoint.joinpath("model.safetensors").read_bytes()
     assert [r["reward"] for r in resumed] == [r["reward"] for r in curve]

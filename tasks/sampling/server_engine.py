@@ -198,15 +198,15 @@ class ServerEngine:
         try:
             for done in range(len(todo)):
                 request, found = answered.get()
-                if isinstance(found, Exception):
+                if isinstance(found, (Final, AnswerError)):
                     raise self._lost(found, done, len(todo)) from None
+                if isinstance(found, Exception):  # a full disk, or a fault of ours
+                    raise found
                 yield request, (found, True)
         finally:
             stop.set()
 
     def _lost(self, error: Exception, done: int, of: int) -> EngineError:
-        if not isinstance(error, (Final, AnswerError)):
-            return EngineError(f"engine server: {type(error).__name__}: {error}")
         kept = f"{done} of {of} requests were answered"
         kept += "; they are kept, and the next run asks for the rest" if self.ledger is not None else ""
         return EngineError(f"engine server: {self.url}: {error}. {kept}")
@@ -241,7 +241,7 @@ class ServerEngine:
                 tokenizer = self.tokenizer if self._exact else None
                 wanted = s.logprobs and self.dialect != "transformers"
                 return samples_of(
-                    answer, request.n, s.api, tokenizer, self.end if tokenizer else [], wanted, max_tokens
+                    answer, request.n, s.api, tokenizer, self.end if tokenizer is not None else [], wanted, max_tokens
                 )
             except Passing as error:
                 bad += error.reached

@@ -127,10 +127,9 @@ def train_safe(
         args=TrainingArguments(**_arguments(p, seed, work)),
         train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
         callbacks=[reporter(progress, lambda logs: f"safe, loss {logs['loss']:.3f}")],
     )
-    return run(trainer, work, out)
+    return run(trainer, work, out, tokenizer)
 
 
 def _launch(

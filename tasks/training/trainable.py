@@ -120,7 +120,7 @@ def describe(model, p: OnDevice) -> str:
     return ", ".join(parts)
 
 
-def publish(trainer, out: Path, scratch: Path) -> None:
+def publish(trainer, tokenizer, out: Path, scratch: Path) -> None:
     """Write what `trainer` trained under `out`; every rank calls it, rank 0 writes.
 
     Shards are gathered (FSDP, ZeRO-3), adapters are saved under `scratch` and merged into the checkpoint that they
@@ -145,7 +145,7 @@ def publish(trainer, out: Path, scratch: Path) -> None:
                 else None
             )
         model.save_pretrained(out, **({"state_dict": state} if state else {}))
-        trainer.processing_class.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     trainer.accelerator.wait_for_everyone()
 
 

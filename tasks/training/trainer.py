@@ -107,17 +107,19 @@ def reporter(
     return Reporter()
 
 
-def _stopper(trainer, came: list[str], asked: Path):
+def _stopper(trainer, came: list[str]):
     """A trainer callback that ends training with a checkpoint once a signal came, where rollouts are used up.
 
-    `asked` is the file by which the process that launched this one hands on its signal. All ranks stop at one step: the
+    A process that launched this one hands on its signal by a file. All ranks stop at one step: the
     signal reaches them at different times, so they ask each other.
     """
     import torch
     from transformers import TrainerCallback
 
+    asked = Path(os.environ[stopping.FILE]) if stopping.FILE in os.environ else None
+
     def any_of_us() -> bool:
-        if not came and asked.exists():
+        if not came and asked and asked.exists():
             came.append(json.loads(asked.read_text()))
         if trainer.accelerator.num_processes == 1:
             return bool(came)
@@ -138,10 +140,11 @@ def _stopper(trainer, came: list[str], asked: Path):
     return Stopper()
 
 
-def run(trainer, work: Path, out: Path | None = None) -> list[dict]:
+def run(trainer, work: Path, out: Path | None = None, tokenizer=None) -> list[dict]:
     """Train to the end, resuming where a killed run stopped; returns one log row per step.
 
     out: folder for the trained checkpoint; every rank calls this, and rank 0 writes.
+    tokenizer: for that folder; None: the trainer's.
     Raises:
         Stopped: SIGTERM or Ctrl-C came before the last step; a checkpoint is there.
     """
@@ -150,11 +153,11 @@ def run(trainer, work: Path, out: Path | None = None) -> list[dict]:
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda *args, **kwargs: None  # the manifest and the report say more
     with stopping.requests() as came:
-        trainer.add_callback(_stopper(trainer, came, work / "launch" / "stop"))
+        trainer.add_callback(_stopper(trainer, came))
         trainer.train(resume_from_checkpoint=resume_point(work))
     done, steps = trainer.state.global_step, trainer.state.max_steps
     if came and done < steps:
         raise stopping.Stopped(f"stopped by {came[0]} after step {done} of {steps}; the next run goes on from there")
     if out is not None:
-        trainable.publish(trainer, out, work / "adapter")
+        trainable.publish(trainer, tokenizer or trainer.processing_class, out, work / "adapter")
     return [row for row in trainer.state.log_history if "loss" in row]

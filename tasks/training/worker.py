@@ -18,6 +18,7 @@ from tasks.training.node import die_with, record
 def main(folder: Path) -> int:
     """Exit status 0 where the function returned; else the first failure of any rank is in error.json."""
     rank = int(os.environ.get("RANK", "0"))
+    os.environ[stopping.FILE] = str(folder / "stop")
     if rank:
         _speak_into(folder / f"rank-{rank}.log")
     try:

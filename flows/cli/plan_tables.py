@@ -112,7 +112,7 @@ def show(plan: Plan) -> None:
     for warning in plan.warnings():
         console.print(f"! {warning}", highlight=False, style="red")
     console.print("Assumptions:")
-    for note in plan.notes:
+    for note in [*plan.notes, *plan.assumed()]:
         console.print(f"  - {note}", highlight=False)
 
 
@@ -220,7 +220,7 @@ def page(plan: Plan) -> str:
     head = _header(plan)
     rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in _row(plan, s)) + "</tr>" for s in plan.steps)
     lines = "".join(f"<li>{escape(line)}</li>" for line in [*summary(plan), *plan.warnings()])
-    notes = "".join(f"<li>{escape(note)}</li>" for note in plan.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in [*plan.notes, *plan.assumed()])
     return picture.page(
         f"Forecast of recipe {plan.recipe} on {plan.devices} {plan.device.name}",
         f"<ul>{lines}</ul><h2>Where the hours go</h2>{picture.bars(stages, plan.device.unit)}"

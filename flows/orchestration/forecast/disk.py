@@ -35,13 +35,16 @@ class Disk:
         return {f"{name}_gb": size / 1e9 for name, size in asdict(self).items()}
 
 
-def disk_of(steps: Iterable[Step], at_once: int = 1) -> Disk:
-    """What these stages leave and need; `at_once` of them train side by side."""
+def disk_of(steps: Iterable[Step], at_once: int = 1, linked: bool = False) -> Disk:
+    """What these stages leave and need; `at_once` of them train side by side.
+
+    `linked`: DVC's cache and data/ are links to the same bytes (see `is_linked`).
+    """
     steps = list(steps)
     models = sum(s.artifact for s in steps if s.shape and (s.trained or s.download))
     tables = sum(s.artifact for s in steps) - models
     states = sorted((s.state for s in steps), reverse=True)[:at_once]
-    return Disk(tables, models, tables + models, sum(states), sum(s.download for s in steps))
+    return Disk(tables, models, 0.0 if linked else tables + models, sum(states), sum(s.download for s in steps))
 
 
 def room(root: Path, need: Disk, stages: int, recipe: str) -> None:
@@ -71,12 +74,22 @@ def room(root: Path, need: Disk, stages: int, recipe: str) -> None:
 
 def cache_folder(root: Path) -> Path:
     """DVC's cache: where .dvc/config.local or .dvc/config put it."""
+    folder = _setting(root, "dir")
+    return root / ".dvc" / (Path(folder).expanduser() if folder else "cache")
+
+
+def is_linked(root: Path) -> bool:
+    """Whether `cache.type` makes data/ links into the cache. DVC's default, reflink or else copy, is taken for a copy."""
+    return (_setting(root, "type") or "copy").split(",")[0].strip() in ("hardlink", "symlink")
+
+
+def _setting(root: Path, key: str) -> str | None:
     for name in ("config.local", "config"):
         config = configparser.ConfigParser(strict=False, interpolation=None)
         config.read(root / ".dvc" / name)
-        if folder := config.get("cache", "dir", fallback=None):
-            return root / ".dvc" / Path(folder).expanduser()
-    return root / ".dvc" / "cache"
+        if value := config.get("cache", key, fallback=None):
+            return value
+    return None
 
 
 def _hub_folder() -> Path:

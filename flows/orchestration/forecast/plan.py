@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.orchestration.dag import load_dag
 from flows.orchestration.forecast import wall
-from flows.orchestration.forecast.disk import Disk, disk_of
+from flows.orchestration.forecast.disk import Disk, disk_of, is_linked
 from flows.orchestration.forecast.recipe import Recipe
 from flows.orchestration.forecast.stages import FORCED, STAGES
 from flows.orchestration.forecast.work import Means, Step
@@ -40,6 +40,7 @@ class Plan:
     steps: list[Step]
     upstream: dict[str, tuple[str, ...]]
     notes: list[str]
+    linked: bool = False  # DVC's cache shares its bytes with data/
 
     @property
     def device(self) -> Device:
@@ -89,7 +90,7 @@ class Plan:
 
     @cached_property
     def disk(self) -> Disk:
-        return disk_of(self.steps)
+        return disk_of(self.steps, linked=self.linked)
 
     def fits(self, step: Step) -> bool:
         """Whether the devices that there are hold it."""
@@ -133,6 +134,11 @@ class Plan:
             return
         for what, (hours, stages) in PUBLISHED_GPU_HOURS.items():
             yield what, hours, sum(self.hours(s) for s in self.steps if s.stage.split("@")[0] in stages)
+
+    def assumed(self) -> Iterator[str]:
+        """Every assumption with its value and unit, as `--what-if` takes it."""
+        for name, field in type(self.means.a).model_fields.items():
+            yield f"assume.{name} = {getattr(self.means.a, name):g}: {field.description}"
 
     def as_json(self) -> dict:
         stages = [self._stage_json(s) for s in self.steps]
@@ -204,6 +210,7 @@ def make_plan(
         steps,
         _edges(root, values, steps),
         recipe.notes,
+        is_linked(root),
     )
     recipe.notes[:0] = list(_notes(recipe, plan))
     return plan
@@ -243,6 +250,6 @@ def _notes(r: Recipe, plan: Plan) -> Iterator[str]:
     if r.get("execution") != "ray" and device.is_gpu and plan.devices > 1:
         yield "execution: local: a sampling stage uses the GPUs of one engine; `--what-if execution=ray` spreads its batches"
     yield (
-        f"disk: artifacts in data/ and once more in DVC's cache, {a.checkpoint_bytes:g} bytes a trained parameter, downloads in the Hub's "
+        f"disk: artifacts in data/ {'linked to' if plan.linked else 'and once more in'} DVC's cache, {a.checkpoint_bytes:g} bytes a trained parameter, downloads in the Hub's "
         "cache, and 24 bytes a parameter of resumable state of the largest training stage while it runs"
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from flows.orchestration.dag import stage_names
-from flows.orchestration.forecast.disk import disk_of, room
+from flows.orchestration.forecast.disk import disk_of, is_linked, room
 from flows.orchestration.forecast.plan import make_plan, recipe_values
 from flows.orchestration.forecast.stages import STAGES
 
@@ -19,4 +19,5 @@ def check(root: Path, todo: Collection[str], at_once: int) -> None:
         return
     plan = make_plan(recipe_values(root, root / "params.yaml"), root)
     steps = [s for s in plan.steps if s.stage in todo]
-    room(root, disk_of(steps, at_once if not plan.device.is_gpu else 1), len(todo), plan.recipe)
+    need = disk_of(steps, 1 if plan.device.is_gpu else at_once, is_linked(root))
+    room(root, need, len(todo), plan.recipe)

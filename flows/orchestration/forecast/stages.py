@@ -146,7 +146,7 @@ def grpo(r: Recipe, stage: str, model: tuple[str, Shape]) -> Step:
     for (start, limit), end in zip(p["max_tokens"], ends, strict=True):
         part = max(0, min(end, steps) - start)
         rollouts, mean = part / cycle / epochs, r.response(limit)
-        call = _call(batch * cycle, p["prompts_per_step"] * cycle, r.prompt, mean, limit, engine)
+        call = _call(r, batch * cycle, p["prompts_per_step"] * cycle, r.prompt, mean, limit, engine)
         rows, length = rollouts * call.sequences, r.prompt + mean
         tokens = rows * length
         works += [Sample(shape, call, rollouts, sync=True), Verify(rows)]
@@ -172,7 +172,7 @@ def _gate(r: Recipe, stage: str, shape: Shape, limit: float, engine: dict) -> It
         count = gate["prompts"]
         yield Sample(
             shape,
-            _call(count * gate["samples"], count, r.prompt, r.response(limit), limit, {"name": "transformers"}),
+            _call(r, count * gate["samples"], count, r.prompt, r.response(limit), limit, {"name": "transformers"}),
             2,
         )
 
@@ -188,9 +188,11 @@ def _grpo_memory(r: Recipe, shape: Shape, p: dict, batch: int, limit: int, engin
     )  # fmt: skip
 
 
-def _call(sequences: float, asked: float, prompt: float, mean: float, limit: float, engine: dict) -> Generation:
-    colocated = engine["name"] == "vllm" and "mode" in engine
-    share = engine.get("gpu_memory_utilization", 0.3) if colocated else 0.9
+def _call(
+    r: Recipe, sequences: float, asked: float, prompt: float, mean: float, limit: float, engine: dict
+) -> Generation:
+    """A call of the engine that a recipe names; where it says no share of the memory, `assume.kv_share`."""
+    share = engine.get("gpu_memory_utilization") or r.a.kv_share
     return Generation(
         sequences, asked, prompt, mean, limit, "transformers" if engine["name"] == "transformers" else "vllm",
         engine.get("tensor_parallel") or 1, share,
@@ -204,7 +206,7 @@ def sampling(
     """k samples of each prompt, verified where the stage does so itself."""
     name, shape = model
     engine, mean = r.engine(f"{stage.split('@')[0]}.engine"), r.response(limit)
-    call = _call(rows / calls, asked / calls, r.prompt, mean, limit, engine)
+    call = _call(r, rows / calls, asked / calls, r.prompt, mean, limit, engine)
     spread = r.get("execution") == "ray" or engine["name"] == "server"
     sample = Sample(shape, call, calls)
     return Step(
@@ -232,7 +234,7 @@ def candidates(r: Recipe) -> Iterator[Step]:
 def verdicts(r: Recipe) -> Iterator[Step]:
     rows, name, shape = r.get("candidates.prompts") * r.get("candidates.samples"), *r.base
     judged = rows * r.get("verdicts.judge_share")
-    ask = Sample(shape, _call(judged, judged, r.prompt + JUDGED, JUDGED / 2, JUDGED, {"name": "transformers"}))
+    ask = Sample(shape, _call(r, judged, judged, r.prompt + JUDGED, JUDGED / 2, JUDGED, {"name": "transformers"}))
     works = (Verify(rows), ask) if judged else (Verify(rows),)
     yield Step("verdicts", "rules, and the judge for a share", works, name, shape, rows, artifact=rows * ROW_OVERHEAD)
 

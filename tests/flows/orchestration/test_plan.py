@@ -141,6 +141,10 @@ def test_the_simulator_answers_what_if(plans):
     slower = plan("node", "assume.verify_seconds=2")
     assert slower.total_hours > 1.2 * node.total_hours
     assert plan("node", "gpus=64", "price=3").price == 3
+    small = plan("node", "candidates.engine={name: vllm, gpu_memory_utilization: 0.3}")
+    assert small.hours(step(small, "candidates")) > node.hours(step(node, "candidates")), (
+        "a smaller cache has fewer slots"
+    )
     assert plan("node", "device=a100-80gb").total_hours > 1.3 * node.total_hours
 
 

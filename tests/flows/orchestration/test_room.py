@@ -43,6 +43,14 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(project):
     assert not list(project.glob("work/runs/*.json")) and not (project / "data/01_prompts").exists()
 
 
+def test_the_refusal_can_be_overridden(project, monkeypatch):
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    for path in ("data/revoked", "data/annotations"):
+        shutil.copytree(ROOT / path, project / path)
+    monkeypatch.setattr(pipeline, "_run", lambda made: sorted(made.todo))  # what comes after the check
+    assert "candidates" in pipeline.run(project, ["reasoning"], jobs=1, ignore_disk=True)
+
+
 def test_the_message_says_what_is_needed_what_is_free_and_what_is_missing(project):
     with pytest.raises(DiskError) as refused:
         room.check(project, everything(), 2)
@@ -72,6 +80,16 @@ def test_a_project_with_other_stages_is_not_checked(project):
     (project / "dvc.yaml").write_text("stages:\n  grow:\n    cmd: python -m flows.grow\n")
     room.check(project, {"grow"}, 2)
     assert "grow" not in STAGES
+
+
+@pytest.mark.parametrize(
+    "types, linked", [("", False), ("reflink,copy", False), ("hardlink,copy", True), ("symlink", True)]
+)
+def test_linked_caches_take_no_room_of_their_own(project, types, linked):
+    (project / ".dvc/config").write_text(f"[cache]\n    type = {types}\n" if types else "")
+    assert disk.is_linked(project) is linked
+    made = make_plan(recipe_values(ROOT, ROOT / "tests/smoke.yaml"), ROOT)
+    assert (disk.disk_of(made.steps, linked=linked).cache == 0) is linked
 
 
 def test_a_cache_on_another_disk_is_looked_at_there(tmp_path):

@@ -81,6 +81,8 @@ def serve(
     try:
         with servers.start(checkpoint, log, serving, port=port, say=_say) as server:
             _ready(server, time.monotonic() - begun, as_json)
+            if why := servers.misread(checkpoint):
+                typer.echo(f"{why}: send token ids, as stages do, not text", err=True)
             server.wait(lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         typer.echo("\nstopped", err=True)

@@ -20,6 +20,7 @@ from tasks.sampling.settings import Serving
 
 PYTHON = "R1_VLLM_PYTHON"
 NEEDED = ("config.json", "tokenizer.json")
+PROBE = "User: Compute 12 A+3 B-4\nAssistant: <think>12+3=15.</think> <answer>11</answer>"
 REMEDY = (
     "`make vllm` builds an environment with vLLM beside this one (.venv-vllm), "
     f"{PYTHON} names the Python of another that has it, and `pip install openai` is what `transformers serve` lacks here"
@@ -109,6 +110,22 @@ def choose(engine: str = "auto") -> Program:
     raise ServerError(f"no {'server' if engine == 'auto' else engine} can be run here: {REMEDY}")
 
 
+def misread(checkpoint: Path) -> str:
+    """Why a server reads text prompts otherwise than the checkpoint does; empty where it reads them right.
+
+    Servers load tokenizers by AutoTokenizer, which for some model types (qwen2 in transformers 5.17) takes the type's own
+    rules instead of those in tokenizer.json. Token ids, which stages send to vLLM, are not concerned.
+    """
+    from transformers import AutoTokenizer
+
+    from tasks.training.tokenizer import load_tokenizer
+
+    theirs, ours = AutoTokenizer.from_pretrained(checkpoint), load_tokenizer(checkpoint)
+    if theirs(PROBE, add_special_tokens=False)["input_ids"] == ours(PROBE, add_special_tokens=False)["input_ids"]:
+        return ""
+    return f"{type(theirs).__name__}, by which servers read text, splits it otherwise than {checkpoint}/tokenizer.json"
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as s:
@@ -185,6 +202,8 @@ def start(
     if missing or not list(checkpoint.glob("*.safetensors")):
         raise ServerError(f"{checkpoint} has no {(missing or ['*.safetensors'])[0]}: it is no checkpoint")
     program = choose(serving.engine)
+    if program.name == "transformers" and (why := misread(checkpoint)):
+        raise ServerError(f"transformers serve takes prompts as text alone, and {why}: serve it with vLLM. {REMEDY}")
     name = str(checkpoint) if program.name == "transformers" else name or checkpoint.name  # that one knows no other
     port = port or free_port()
     _need_free(port)

@@ -1,5 +1,6 @@
 """What keeps a server running, with small servers that die, hang and leave children behind; vLLM's own are in tests/vllm_server."""
 
+import json
 import os
 import signal
 import socket
@@ -111,7 +112,6 @@ def test_one_that_never_gets_ready_is_given_up_in_time(keeper):
     begun = time.monotonic()
     k.start()
     assert f"no answer from {k.health} within 1 s" in k.problem and time.monotonic() - begun < 8
-    assert gone(children(k)[0])
 
 
 def test_it_does_not_outlive_a_starter_that_is_killed(tmp_path):
@@ -187,3 +187,17 @@ def test_a_taken_port_is_said_before_anything_is_started(tmp_path, monkeypatch):
         with pytest.raises(ServerError, match=f"port {taken.getsockname()[1]} of 127.0.0.1 is taken"):
             servers.start(tmp_path, tmp_path / "log", port=taken.getsockname()[1])
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(("kind", "rebuilt"), [("qwen2", True), ("llama", False)])
+def test_a_tokenizer_that_servers_read_otherwise_is_found_out(tmp_path, kind, rebuilt):
+    """By transformers 5.17: beside a qwen2 config AutoTokenizer takes Qwen2's rules in place of the folder's."""
+    from tasks.training.tokenizer import train_tokenizer
+
+    texts = ["User: Compute 12 A+3 B-4 Assistant: 12+3=15. 15-4=11."]
+    train_tokenizer(texts, ["<think>", "</think>", "<answer>", "</answer>"]).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    why = servers.misread(tmp_path)
+    assert ("Qwen2Tokenizer, by which servers read text, splits it otherwise" in why) is rebuilt and bool(
+        why
+    ) is rebuilt

@@ -38,7 +38,18 @@ class Serve:
     """`r1 serve` on a checkpoint, as a context manager; the facts it printed."""
 
     def __init__(self, checkpoint: Path):
-        command = [sys.executable, "-m", "flows.cli.main", "serve", str(checkpoint), "--engine", "vllm", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.cli.main",
+            "serve",
+            str(checkpoint),
+            "--engine",
+            "vllm",
+            "--threads",
+            "1",
+            "--json",
+        ]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.facts = json.loads(self.process.stdout.readline())
 

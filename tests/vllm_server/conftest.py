@@ -82,7 +82,7 @@ class Checkout:
     def run(self, stage: str, *item: str) -> dict:
         """Its metrics, once it has run."""
         process = self.begin(stage, *item)
-        said, _ = process.communicate(timeout=300)
+        said, _ = process.communicate(timeout=900)
         assert process.returncode == 0, said
         return json.loads((self.root / "metrics" / Path(stage, *item).with_suffix(".json")).read_text())
 

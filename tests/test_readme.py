@@ -3,6 +3,7 @@
 A block after `<!-- not run in CI: reason -->` is checked for programs, options and paths, but not run.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -104,6 +105,11 @@ def execute(line: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(["bash", "-ec", line], cwd=cwd, env=env, capture_output=True, text=True, timeout=TIMEOUT)
 
 
+@functools.cache
+def helped(line: str) -> subprocess.CompletedProcess:
+    return execute(line, ROOT)
+
+
 @pytest.mark.parametrize("command", RUN, ids=lambda c: c.line)
 def test_commands_run(command, clone):
     done = execute(command.line, clone)
@@ -113,7 +119,7 @@ def test_commands_run(command, clone):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.program in TOOLS and c not in RUN], ids=lambda c: c.line)
 def test_options_of_commands_not_run_exist(command):
     path = [w for w in command.words[1:] if re.fullmatch(r"[a-z][a-z\-]*", w)][:2]
-    helps = [execute(" ".join([command.program, *path[:n], "--help"]), ROOT) for n in (2, 1) if n <= len(path)]
+    helps = (helped(" ".join([command.program, *path[:n], "--help"])) for n in (2, 1) if n <= len(path))
     text = next((h.stdout for h in helps if h.returncode == 0), None)
     assert text, f"{command.line}: no such command"
     for option in (w.split("=")[0] for w in command.words if re.match(r"--?[a-zA-Z]", w)):

@@ -7,7 +7,7 @@ forecast used is listed with it. Where a recipe says `null  # not published`, an
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from flows.orchestration.dag import load_dag
@@ -51,18 +51,17 @@ class Plan:
         return {s.stage: self._task(s) for s in self.steps}
 
     def _task(self, step: Step) -> wall.Task:
+        seconds = cache(lambda n: START + self.seconds(step, max(1, n)))
         if not step.on_device(self.means):
-            return wall.Task(lambda n: START + self.seconds(step, 1), 0, 0)
+            return wall.Task(seconds, 0, 0)
         least = min(step.fewest(self.means) or (step.most if step.memory else 1), self.devices)
         most = wide = max(1, least)
         while wide < min(step.most, self.devices):
             wide, before = min(2 * wide, step.most, self.devices), wide
-            if self.seconds(step, wide) > (1 - self.means.a.worth) ** math.log2(wide / before) * self.seconds(
-                step, before
-            ):
+            if seconds(wide) > (1 - self.means.a.worth) ** math.log2(wide / before) * seconds(before):
                 break
             most = wide
-        return wall.Task(lambda n: START + self.seconds(step, max(1, n)), least, most)
+        return wall.Task(seconds, least, most)
 
     def seconds(self, step: Step, devices: int) -> float:
         return sum(step.parts(self.means, devices).values())
@@ -164,6 +163,7 @@ class Plan:
             "device_seconds": self.hours(s) * 3600, "gpu_hours": self.hours(s), "wall_hours": (place.end - place.start) / 3600,
             "starts_hours": place.start / 3600, "devices": place.devices,
             "seconds": {k: v for k, v in s.parts(self.means, max(1, place.devices)).items() if v},
+            "memory_gb": {k: v / GB for k, v in s.held(self.means, max(1, place.devices)).items() if v},
             "peak_memory_gb": self.peak_gb(s) if s.on_device(self.means) else None,
             "fits": self.fits(s) if s.on_device(self.means) else True, "usd": self.hours(s) * self.price,
             "disk_bytes": s.artifact, "disk_gb": s.artifact / GB, "work_gb": s.state / GB,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tasks.reporting.forecast.devices import Assumptions, Device
-from tasks.reporting.forecast.memory import Training, fewest_gpus, peak
+from tasks.reporting.forecast.memory import Training, fewest_gpus, parts
 from tasks.reporting.forecast.roofline import (
     ENGINE_WEIGHTS,
     Generation,
@@ -166,19 +166,29 @@ class Step:
         samples = max((w.fewest(m) for w in self.works if isinstance(w, Sample)), default=1)
         return None if trains is None else max(trains, samples)
 
+    def held(self, m: Means, gpus: int) -> dict[str, float]:
+        """What -> bytes on one device at the worst moment: of training, or of an engine that only samples."""
+        if self.memory:
+            return parts(self.memory, m.device, m.a, gpus)
+        calls = [_held(w, m, gpus) for w in self.works if isinstance(w, Sample)]
+        return max(calls, key=lambda held: sum(held.values()), default={})
+
     def peak(self, m: Means, gpus: int) -> float:
-        """Bytes on one device at the worst moment; an engine that only samples takes its share whole."""
-        trains = peak(self.memory, m.device, m.a, gpus) if self.memory else 0.0
-        calls = [w for w in self.works if isinstance(w, Sample)]
-        if self.memory or not calls:
-            return trains
-        if calls[0].call.engine != "transformers":
-            return m.device.memory * calls[0].call.memory_share
-        return m.a.process_bytes + max(_eager_peak(w, m, gpus) for w in calls)
+        """Bytes on one device at the worst moment."""
+        return sum(self.held(m, gpus).values())
 
 
-def _eager_peak(w: Sample, m: Means, gpus: int) -> float:
+def _held(w: Sample, m: Means, gpus: int) -> dict[str, float]:
+    """Of an engine by itself; vLLM takes its share of the memory whole, whatever the cache needs of it."""
     g, s = w.call, serving(w.shape, m.device, m.a, w.call, gpus)
+    weights = w.shape.total * g.weights(w.shape, m.device) / s.tensor_parallel
+    if g.engine != "transformers":
+        return {"weights": weights, "kv_cache": max(0.0, m.device.memory * g.memory_share - weights)}
     rows = min(s.slots, g.sequences)
     cache = rows * (g.prompt + min(g.limit, 3 * g.mean)) * w.shape.cache * m.device.element
-    return w.shape.total * g.weights(w.shape, m.device) / s.tensor_parallel + cache + rows * w.shape.vocabulary * 4.0
+    return {
+        "weights": weights,
+        "kv_cache": cache,
+        "logits": rows * w.shape.vocabulary * 4.0,
+        "process": m.a.process_bytes,
+    }

@@ -17,7 +17,7 @@ from tasks.reporting.forecast.roofline import (
 )
 from tasks.reporting.forecast.shapes import KNOWN
 
-NEMO = "NeMo RL v0.4, docs/about/performance-summary.md, GRPO on policy, Megatron, bf16"
+NEMO = "[NeMo RL v0.4](https://github.com/NVIDIA-NeMo/RL/blob/r0.4.0/docs/about/performance-summary.md), on policy, Megatron, bf16"
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ FIGURES = (
     _nemo("qwen3-235b-a22b", 128, 512, 5671, 8192, 16, 506),
     _nemo("deepseek-v3", 256, 512, 745, 1536, 32, 154),
     Figure("DeepScaleR-1.5B, about 1,750 GRPO steps with verl", 3800, "A100-hours",
-           "its model card and announcement", _deepscaler, "mean responses assumed"),
-    Figure("SFT of Qwen2.5-32B on s1's 59K examples, 5 epochs", 394, "H100-hours", "s1, arXiv 2501.19393", _s1,
+           "[its model card](https://huggingface.co/agentica-org/DeepScaleR-1.5B-Preview) and announcement", _deepscaler, "mean responses, how the steps after 1,040 are split, and 16 samples a prompt from 16k on assumed"),
+    Figure("SFT of Qwen2.5-32B on s1's 59K examples, 5 epochs", 394, "H100-hours", "[s1](https://arxiv.org/abs/2501.19393), 5", _s1,
            "4,000 tokens an example assumed"),
-    Figure("DeepSeek-V3, pretraining on 14.8T tokens (FP8)", 2_664_000, "H800-hours", "DeepSeek-V3 report, table 1", _pretraining),
+    Figure("DeepSeek-V3, pretraining on 14.8T tokens (FP8)", 2_664_000, "H800-hours", "[DeepSeek-V3 report](https://arxiv.org/abs/2412.19437), table 1", _pretraining),
     Figure("DeepSeek-R1 served by its makers, decoding", 14_800, "tokens/s and node of 8 H800",
-           "DeepSeek, open-infra-index, day 6", _served),
+           "[DeepSeek, open-infra-index](https://github.com/deepseek-ai/open-infra-index/blob/main/202502OpenSourceWeek/day_6_one_more_thing_deepseekV3R1_inference_system_overview.md)", _served),
     Figure("DeepSeek-R1 sampled by Open-R1 (SGLang; vLLM gave 15)", 25, "responses an hour and H100",
-           "Open-R1, update 2", _open_r1, "mean length from their quantiles"),
+           "[Open-R1, update 2](https://huggingface.co/blog/open-r1/update-2)", _open_r1, "mean length from their quantiles"),
 )  # fmt: skip

@@ -98,6 +98,13 @@ def test_json_adds_up(plans, name):
         == pytest.approx(made["disk"]["cache_gb"])
     )
     assert made["wall_hours"] * made["devices"] >= made["gpu_hours"]["total"] * (1 - 1e-9)
+    assert all(
+        sum(s["memory_gb"].values()) == pytest.approx(s["peak_memory_gb"]) for s in stages if s["peak_memory_gb"]
+    )
+    assert {"weights", "gradients", "optimizer", "activations"} <= set(
+        next(s for s in stages if s["stage"] == "r1_zero")["memory_gb"]
+    )
+    assert {"weights", "kv_cache"} <= set(next(s for s in stages if s["stage"] == "candidates")["memory_gb"])
     assert made["assumptions"] and made["assumed"]["train_share"] > 0
 
 

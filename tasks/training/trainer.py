@@ -125,8 +125,8 @@ def _stopper(trainer, came: list[str]):
             return bool(came)
         mine = torch.tensor(float(bool(came)), device=trainer.accelerator.device)
         heard = bool(trainer.accelerator.reduce(mine, "sum") > 0)
-        if heard and not came:
-            came.append("another process")
+        if heard and not came:  # the file has come since, or the signal reached another machine
+            came.append(json.loads(asked.read_text()) if asked and asked.exists() else "another process")
         return heard
 
     class Stopper(TrainerCallback):
@@ -155,6 +155,7 @@ def run(trainer, work: Path, out: Path | None = None, tokenizer=None) -> list[di
     with stopping.requests() as came:
         trainer.add_callback(_stopper(trainer, came))
         trainer.train(resume_from_checkpoint=resume_point(work))
+        trainer.accelerator.wait_for_everyone()  # who ends early has the launcher end the others, in the middle of a save
     done, steps = trainer.state.global_step, trainer.state.max_steps
     if came and done < steps:
         raise stopping.Stopped(f"stopped by {came[0]} after step {done} of {steps}; the next run goes on from there")

@@ -60,6 +60,19 @@ def test_sft_with_adapters_publishes_a_plain_merged_checkpoint_and_resumes(check
     assert weights[0] == weights[1]
 
 
+def test_qlora_trains_over_four_bits_and_publishes_full_precision(checkpoint, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="QLoRA needs bitsandbytes: pip install 'r1flow[lora]'")
+    p = SFT(epochs=6, batch_size=8, learning_rate=2e-2, warmup_steps=2, lora=LORA | {"bits": 4})
+    metrics, _ = fine_tune_checkpoint(checkpoint, tmp_path / "out", PAIRS, p, 1, tmp_path / "work")
+    assert metrics["loss_last"] < metrics["loss_first"] - 0.1
+    assert "quantization_config" not in json.loads((tmp_path / "out/config.json").read_text())
+    merged, model = _logits(tmp_path / "out")
+    before, start = _logits(checkpoint)
+    assert model.dtype == torch.float32 and float((merged - before).abs().max()) > 1e-2
+    same = {n for (n, a), b in zip(start.named_parameters(), model.parameters(), strict=True) if torch.equal(a, b)}
+    assert any("embed" in name for name in same), "what has no adapter is not the four-bit copy"
+
+
 def brevity(prompts, completions, **columns):
     return [-len(text) / 100 for text in completions]
 

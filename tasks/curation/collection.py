@@ -12,8 +12,8 @@ from tasks.prompts.split import held_out
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import COMPLETION, DECISION, SFT_EXAMPLE, derive_seed, row_id
-from tasks.sampling.engine import Engine
 from tasks.sampling.rows import completion_rows
+from tasks.sampling.sample import Engine
 
 Verify = Callable[[dict, str], object]  # (PROMPT row, text) -> Verdict
 

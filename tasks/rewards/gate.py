@@ -6,7 +6,7 @@ guesses, the cheapest way to more reward is to stop thinking.
 
 from tasks.prompts.templates import render
 from tasks.responses import parse
-from tasks.sampling.engine import Engine
+from tasks.sampling.sample import Engine
 from tasks.training.settings import Gate
 from tasks.verification.verify import verify
 

@@ -4,8 +4,8 @@ Nothing is made up: a missing text is not an empty one, and a completion without
 recipe does without.
 """
 
-from tasks.sampling.engine import Sample
 from tasks.sampling.http import Passing
+from tasks.sampling.sample import Sample
 
 
 class AnswerError(Exception):

@@ -8,12 +8,11 @@ continue the very text that tasks/prompts/templates.py renders, and all keep wha
 that a stage that was killed samples nothing twice.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING
 
-from tasks.provenance.artifacts import ArtifactError
-from tasks.sampling.settings import (  # noqa: F401 - an engine and its settings are looked for in one place
+from tasks.sampling.sample import Engine, EngineError, Sample  # noqa: F401 - looked for here, as the settings are
+from tasks.sampling.settings import (  # noqa: F401
     EngineSettings,
     ServerSettings,
     TransformersSettings,
@@ -23,54 +22,6 @@ from tasks.sampling.settings import (  # noqa: F401 - an engine and its settings
 
 if TYPE_CHECKING:
     from tasks.execution import Execution
-    from tasks.progress import Progress
-
-
-class EngineError(ArtifactError):
-    """An engine cannot be opened, or could not finish; the message names what, where and the remedy."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One completion. A server that gives no ids or log-probabilities leaves them None, where the recipe allows it."""
-
-    text: str
-    ids: list[int] | None  # generated tokens, end of sequence included
-    logprobs: list[float] | None  # of each generated token at temperature 1 and top-p 1, nats
-    finish: str  # "stop" or "length"
-    counted: int | None = None  # generated tokens by a server's own count, where it gives no ids
-
-    @property
-    def tokens(self) -> int | None:
-        """Generated tokens, end of sequence included."""
-        return self.counted if self.ids is None else len(self.ids)
-
-
-class Engine(Protocol):
-    """A checkpoint ready to sample from. Use it as a context manager: leaving it frees the GPU or the connections."""
-
-    name: str  # "transformers", "vllm" or "server", in every completion
-    sha: str  # sha256 of the weights, which names the model in every completion
-    tokenizer: Any  # of the checkpoint, a PreTrainedTokenizerFast
-    continues: bool  # whether responses continue the prompt's very text; a chat endpoint answers it instead
-    protocol: dict  # further settings that decide the samples, for the completions' `settings`; {} for none
-
-    def sample(
-        self,
-        prompts: list[str],
-        k: int,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        seed: int,
-        progress: "Progress | None" = None,
-    ) -> list[list[Sample]]:
-        """k samples of each rendered prompt, in order; temperature 0 is greedy. EngineError where one cannot be had."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_) -> None: ...
 
 
 def open_engine(

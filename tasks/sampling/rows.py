@@ -3,7 +3,7 @@
 import json
 
 from tasks.rows import row_id
-from tasks.sampling.engine import Engine, Sample
+from tasks.sampling.sample import Engine, Sample
 
 
 def completion_rows(engine: Engine, prompts: list[dict], samples: list[list[Sample]], settings: dict) -> list[dict]:

@@ -19,10 +19,11 @@ from tasks.provenance.artifacts import weights_sha
 from tasks.rows import derive_seed
 from tasks.sampling import http, servers
 from tasks.sampling.answers import AnswerError, samples_of
-from tasks.sampling.engine import EngineError, Sample, ServerSettings
 from tasks.sampling.http import Final, Passing
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import end_of
+from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.settings import ServerSettings
 
 if TYPE_CHECKING:
     from tasks.progress import Progress

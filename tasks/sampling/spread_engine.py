@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 from tasks.execution import Execution, unique
 from tasks.provenance.artifacts import weights_sha
-from tasks.sampling.engine import EngineError, Sample, TransformersSettings
 from tasks.sampling.policy import Policy, load_policy
+from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.settings import TransformersSettings
 from tasks.sampling.transformers_engine import Batch, TransformersEngine, ledger_of, sample_batch
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Self
 
 from tasks.rows import derive_seed
 from tasks.sampling.decoding import Fixed, Growing, full_attention, generate
-from tasks.sampling.engine import EngineError, Sample, TransformersSettings
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import Policy, end_ids, load_policy
+from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.settings import TransformersSettings
 
 if TYPE_CHECKING:
     from tasks.progress import Progress

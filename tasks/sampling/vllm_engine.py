@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from tasks.provenance.artifacts import weights_sha
 from tasks.rows import derive_seed
-from tasks.sampling.engine import EngineError, Sample, VLLMSettings
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import end_of
+from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.settings import VLLMSettings
 
 if TYPE_CHECKING:
     from tasks.progress import Progress

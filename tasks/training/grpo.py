@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
-from tasks.sampling.engine import EngineError
+from tasks.sampling.sample import EngineError
 from tasks.training import grpo_log
 from tasks.training.grpo_settings import GRPO
 from tasks.training.packed_grpo import make_trainer_class, stopwatch

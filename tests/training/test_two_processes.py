@@ -1,7 +1,7 @@
 """Two CPU processes over gloo train to the losses of one with the same global batch; saved by two, resumed by one.
 
 Tolerance: gradients are summed in another order, which float32 rounds differently, and AdamW divides by their size.
-Losses agree to 1e-4 of themselves, weights to 1e-3 of the learning rate times the steps.
+Losses agree to 1e-5 of themselves, weights to 1e-5 (docs/scale.md: 2e-7 and 6e-7 were measured).
 """
 
 import os
@@ -49,10 +49,10 @@ def test_sft_by_two_is_sft_by_one_and_what_two_saved_one_resumes(checkpoint, tmp
     assert list(told) == list(range(1, len(told) + 1)) and not (tmp_path / "two").exists()
     saved = {f.name for f in (tmp_path / f"w2/trainer/checkpoint-{len(told)}").iterdir()}
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= saved, "it was saved by two processes"
-    assert list(told.values()) == pytest.approx([row["loss"] for row in whole[: len(told)]], rel=1e-4)
+    assert list(told.values()) == pytest.approx([row["loss"] for row in whole[: len(told)]], rel=1e-5)
     _, resumed = fine_tune_checkpoint(*two)
-    assert [r["loss"] for r in resumed] == pytest.approx([r["loss"] for r in whole], rel=1e-3, abs=1e-4)
-    _near(tmp_path / "one", tmp_path / "two", 1e-3)
+    assert [r["loss"] for r in resumed] == pytest.approx([r["loss"] for r in whole], rel=1e-5)
+    _near(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
 def test_grpo_by_two_is_grpo_by_one_and_what_two_saved_one_resumes(checkpoint, prompts, tmp_path):
@@ -85,8 +85,8 @@ def test_grpo_by_two_is_grpo_by_one_and_what_two_saved_one_resumes(checkpoint, p
     _, resumed = run("two")
     for column in ("reward", "length", "entropy", "grad_norm"):
         whole = [row[column] for row in one]
-        assert [row[column] for row in told] == pytest.approx(whole[: len(told)], rel=1e-3), column
-        assert [row[column] for row in resumed] == pytest.approx(whole, rel=1e-3), column
+        assert [row[column] for row in told] == pytest.approx(whole[: len(told)], rel=1e-4), column
+        assert [row[column] for row in resumed] == pytest.approx(whole, rel=1e-4), column
     assert [row["tokens"] for row in resumed] == [row["tokens"] for row in one], "the same samples"
     _near(tmp_path / "one", tmp_path / "two", 1e-5)
 

@@ -207,7 +207,7 @@ class Ray:
             import ray
         except ImportError:
             raise ExecutionError(
-                "execution: ray needs the extra `ray`: `.venv/bin/pip install 'r1flow[ray]'` on every node, "
+                "execution: ray needs the extra `ray`: `.venv/bin/pip install --editable '.[ray]'` on every node, "
                 "or set execution: local in params.yaml"
             ) from None
         address = os.environ.get("RAY_ADDRESS") or "local"

@@ -21,7 +21,7 @@ from tasks.verification.verify import verify_all
 from tests.curation.made_candidates import POLICY, candidates, curated, write
 from tests.execution import ray_jobs
 
-pytest.importorskip("ray", reason="the extra `ray` is not installed: pip install 'r1flow[ray]'")
+pytest.importorskip("ray", reason="the extra `ray` is not installed: .venv/bin/pip install --editable '.[ray]'")
 
 
 class Nodes:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from tasks.training import stopping
@@ -19,6 +20,7 @@ def main(folder: Path) -> int:
     """Exit status 0 where the function returned; else the first failure of any rank is in error.json."""
     rank = int(os.environ.get("RANK", "0"))
     os.environ[stopping.FILE] = str(folder / "stop")
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)  # Trainer's way to say it
     if rank:
         _speak_into(folder / f"rank-{rank}.log")
     try:

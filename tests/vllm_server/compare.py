@@ -37,7 +37,8 @@ PRINTED = (
 class Serve:
     """`r1 serve` on a checkpoint, as a context manager; the facts it printed."""
 
-    def __init__(self, checkpoint: Path):
+    def __init__(self, checkpoint: str):
+        self.checkpoint = checkpoint
         command = [
             sys.executable,
             "-m",
@@ -54,6 +55,8 @@ class Serve:
         self.facts = json.loads(self.process.stdout.readline())
 
     def __enter__(self) -> dict:
+        said = {k: self.facts[k] for k in ("engine", "model", "seconds")}
+        print(f"\n$ r1 serve {self.checkpoint} --engine vllm --threads 1 --json\n{json.dumps(said)}")
         return self.facts
 
     def __exit__(self, *_) -> None:
@@ -146,12 +149,10 @@ def sampled(checkout: Checkout, url: str) -> None:
 
 def main(folder: Path) -> None:
     checkout = copy(folder)
-    with Serve(ROOT / "data/17_r1") as facts:
-        print(f"$ r1 serve data/17_r1 --engine vllm --json\n{json.dumps(facts)}\n")
+    with Serve("data/17_r1") as facts:
         print("log-probabilities, token by token:", log_probabilities(checkout, facts["url"]))
         evaluated(checkout, facts["url"])
-    with Serve(ROOT / "data/08_dev2") as facts:
-        print(f"\n$ r1 serve data/08_dev2 --engine vllm --json\n{json.dumps(facts)}")
+    with Serve("data/08_dev2") as facts:
         sampled(checkout, facts["url"])
 
 

@@ -43,6 +43,7 @@ QUIET_AND_PATIENT = {  # read when the library is imported
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_worker_register_timeout_seconds": "180",
     "RAY_gcs_server_request_timeout_seconds": "180",
+    "RAY_worker_niceness": "0",  # 15 by default: on a machine that does anything else, workers hardly get a core
 }
 
 

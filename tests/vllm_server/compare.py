@@ -39,18 +39,8 @@ class Serve:
 
     def __init__(self, checkpoint: str):
         self.checkpoint = checkpoint
-        command = [
-            sys.executable,
-            "-m",
-            "flows.cli.main",
-            "serve",
-            str(checkpoint),
-            "--engine",
-            "vllm",
-            "--threads",
-            "1",
-            "--json",
-        ]
+        asked = ["serve", checkpoint, "--engine", "vllm", "--threads", "1", "--json"]
+        command = [sys.executable, "-m", "flows.cli.main", *asked]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.facts = json.loads(self.process.stdout.readline())
 

@@ -77,5 +77,5 @@ vllm: .venv-vllm/.installed  # vLLM for `r1 serve`, in an environment of its own
 	@mkdir -p $(@D) && touch $@
 
 lock: setup  # rewrites the pins of requirements.lock from .venv, below its header
-	@sed -n '/^#/p' requirements.lock > .venv/lock && .venv/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> .venv/lock \
+	@sed -n '/^#/p' requirements.lock > .venv/lock && .venv/bin/pip freeze --all --exclude-editable | sed '/^pip==/d; s/+cpu$$//' >> .venv/lock \
 	  && .venv/bin/pip check && mv .venv/lock requirements.lock

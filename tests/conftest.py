@@ -24,7 +24,17 @@ from tests.vllm_server.summary import pytest_configure, pytest_terminal_summary 
 TESTS = Path(__file__).parent
 TOGETHER = ("whole_dag", "vllm_server")  # folders whose files share what took minutes to build, on one worker
 # So that nobody waits at the end for the one who began the longest last.
-LONGEST_FIRST = ("whole_dag", "vllm_server", "orchestration", "ui", "faults", "training", "execution", "flows", "sampling")
+LONGEST_FIRST = (
+    "whole_dag",
+    "vllm_server",
+    "orchestration",
+    "ui",
+    "faults",
+    "training",
+    "execution",
+    "flows",
+    "sampling",
+)
 SERVED = re.compile(r"^def \w+\([^)]*\b(?:the_server|server|door)\b", re.MULTILINE)
 
 

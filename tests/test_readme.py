@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BIN = ROOT / ".venv" / "bin"
-BLOCK = re.compile(r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.DOTALL
+)
 TOOLS = ("r1", "dvc")  # commands that are run; anything else in a block must be one of READ
 READ = ("make", "git", "cd", "cp", "prefect", "python", "python3.11", "open")
 TAKES_ALL_DAY = {"make": ("run", "test", "ui", "bench"), "r1": ("run",), "dvc": ("repro", "exp")}
@@ -94,7 +96,11 @@ def clone(tmp_path_factory) -> Path:
             (target / name).write_bytes((ROOT / name).read_bytes())
             (target / name).chmod((ROOT / name).stat().st_mode)
     (target / ".venv").symlink_to(ROOT / ".venv")
-    for git in (["init", "-q"], ["add", "-A"], ["-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "-qm", "copy"]):
+    for git in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "-qm", "copy"],
+    ):
         subprocess.run(["git", *git], cwd=target, check=True)
     return target
 

@@ -155,7 +155,9 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
     }  # fmt: skip
     rules = {f["rule"] for f in metrics["funnel"]}
     assert rules >= {"verdict", "truncated", "bad_format", "near_within_prompt", "prompt_exact", "per_prompt"}
-    assert Counter(d["rule"] for d in decisions) == dict.fromkeys(rules, len(candidates)), "every rule for every candidate"
+    assert Counter(d["rule"] for d in decisions) == dict.fromkeys(rules, len(candidates)), (
+        "every rule for every candidate"
+    )
     right = {c["id"]: c["text"] for c in candidates if c["index"] == 1}
     assert {e["completion_id"]: e["response"] for e in examples} == right
 

@@ -13,8 +13,10 @@ REAL = Path(__file__).resolve().parents[2] / "dvc.lock"
 ENTRY = {
     "cmd": "python -m flows.x 'a b'",
     "deps": [{"path": "data/01: x", "hash": "md5", "md5": "0" * 32, "size": 3}],
-    "params": {"params.yaml": {"x.a": 1e-05, "x.b": "yes", "x.c": [{"d": None, "e": True}, []], "x.f": "two\n\nlines " * 20}},
-}  # fmt: skip
+    "params": {
+        "params.yaml": {"x.a": 1e-05, "x.b": "yes", "x.c": [{"d": None, "e": True}, []], "x.f": "two\n\nlines " * 20}
+    },
+}
 
 
 def _change(entry: dict, name: str):

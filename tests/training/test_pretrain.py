@@ -81,7 +81,11 @@ def test_muon_takes_hidden_matrices_and_adam_the_rest():
 
 def test_tokenizer_reads_back_any_text_and_keeps_numbers_whole(checkpoint):
     tokenizer = checkpoints.load_tokenizer(checkpoint)
-    for text in ("Compute 54 A-1=53.", "<think> 首先 A+1=9. </think> 结果是 9。 <answer>9</answer>", "naïve café ∑ 你好 <b>"):
+    for text in (
+        "Compute 54 A-1=53.",
+        "<think> 首先 A+1=9. </think> 结果是 9。 <answer>9</answer>",
+        "naïve café ∑ 你好 <b>",
+    ):
         assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
     ids = [tokenizer(t)["input_ids"][-1] for t in ("=53", " 53", "<answer>53")]
     assert len(set(ids)) == 1

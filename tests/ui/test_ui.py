@@ -78,7 +78,9 @@ def site(toy_template, tmp_path_factory):
         yield site
     finally:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serve, "GRACE", 1.0)  # seconds; a server with a page open takes all there are, and nothing is at work
+            patch.setattr(
+                serve, "GRACE", 1.0
+            )  # seconds; a server with a page open takes all there are, and nothing is at work
             serve.stop(toy.root)
 
 

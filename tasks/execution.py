@@ -39,7 +39,7 @@ LIBRARIES = (  # that decide bytes
 QUIET_AND_PATIENT = {  # read when the library is imported
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_raylet_start_wait_time_s": "180",  # Ray allows a node 30 s to start: too little on a machine that does much else
+    "RAY_raylet_start_wait_time_s": "180",  # a node has 30 s to start: too little on a busy machine
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_worker_register_timeout_seconds": "180",
     "RAY_gcs_server_request_timeout_seconds": "180",

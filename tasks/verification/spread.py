@@ -1,4 +1,4 @@
-"""Verification on many machines: shards of rows as files, each decided wherever there is room by that machine's workers.
+"""Verification on many machines: shards of rows as files, each decided wherever there is room.
 
 A verdict depends on its own row alone, so the shards are laid out for the work and not for the result; only a limit
 that fires on a slower machine (`timeout`) can differ, as it can between two runs on one.

@@ -11,13 +11,13 @@ import json
 from pathlib import Path
 
 from tasks.provenance.artifacts import ArtifactError
+from tasks.training.tokenizer import CLASS_OF_ITS_OWN, MODULE
 
 PROBES = (  # where pre-tokenizers and normalizers differ: digits, operators, tags, white space, scripts, accents
     "User: Compute 54 A-1 B+3 C-9.\nAssistant: <think> First A-1=53. Then B+3=56.</think> <answer>53</answer>",
     "  two  spaces\t\n\n  x_1 = 3.14159e-10; print('it\u2019s')\r\n",
     "\u9996\u5148\u8ba1\u7b97 12345 e\u0301 \u00e9 \ufb01 \U0001f642",
 )
-MODULE = "tokenization_r1flow"
 CODE = '''"""The tokenizer of tokenizer.json as it stands. Only read with trust_remote_code, which it does not need."""
 
 from transformers import PreTrainedTokenizerFast
@@ -56,14 +56,12 @@ def make_loadable(folder: Path) -> bool:
 
     Writes tokenizer_config.json anew and a module of a few lines beside it. ArtifactError where even so it is read otherwise.
     """
-    if loads_as_trained(folder):
-        return False
     path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings |= {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "auto_map": {"AutoTokenizer": [f"{MODULE}.R1Tokenizer"] * 2},
-    }
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    named = settings.get("auto_map") == CLASS_OF_ITS_OWN["auto_map"]
+    if loads_as_trained(folder) and not named:
+        return False
+    settings |= CLASS_OF_ITS_OWN
     path.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / f"{MODULE}.py").write_text(CODE, encoding="utf-8")
     if not loads_as_trained(folder):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.provenance.artifacts import ArtifactError, check_files
 from tasks.training.settings import Model
-from tasks.training.tokenizer import load_tokenizer
+from tasks.training.tokenizer import load_tokenizer, save_tokenizer
 
 PARTS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # no code, and no weights that are pickles
 
@@ -39,7 +39,7 @@ def save(model, tokenizer, folder: Path) -> None:
     """Write config, weights and tokenizer under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
 
 
 def fetch(model: Model, folder: Path) -> None:

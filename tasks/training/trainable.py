@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.provenance.artifacts import ArtifactError, check_files
 from tasks.training.rope import extend
 from tasks.training.settings import LoRA, OnDevice
+from tasks.training.tokenizer import save_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -145,7 +146,7 @@ def publish(trainer, tokenizer, out: Path, scratch: Path) -> None:
                 else None
             )
         model.save_pretrained(out, **({"state_dict": state} if state else {}))
-        tokenizer.save_pretrained(out)
+        save_tokenizer(tokenizer, out)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -1,5 +1,6 @@
 """Exported checkpoints load in transformers as they are: the same tokens, the same logits, our prompt as chat template."""
 
+import json
 import shutil
 
 import pytest
@@ -36,9 +37,19 @@ def test_auto_tokenizer_gives_the_tokens_of_training(folder, published, trust, t
     )
 
 
-def test_without_it_transformers_would_cut_the_text_otherwise(published):
-    """Why the export says which class to use: should this fail, transformers has been mended and loading.py can go."""
-    assert not loads_as_trained(published / "data/17_r1")
+def test_a_stages_own_checkpoint_gives_them_as_it_is(published):
+    assert loads_as_trained(published / "data/17_r1")
+
+
+def test_without_a_class_of_its_own_transformers_would_cut_the_text_otherwise(published, tmp_path):
+    """Why checkpoints name one: should this fail, transformers has been mended and it can go."""
+    copy = shutil.copytree(published / "data/17_r1", tmp_path / "copy")
+    path = copy / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"tokenizer_class": "TokenizersBackend"}
+    del settings["auto_map"]
+    path.unlink()
+    path.write_text(json.dumps(settings))
+    assert not loads_as_trained(copy)
 
 
 def test_the_weights_give_the_same_logits(folder, published):

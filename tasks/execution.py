@@ -213,9 +213,7 @@ class Ray:
             ) from None
         address = os.environ.get("RAY_ADDRESS") or "local"
         cpus = len(os.sched_getaffinity(0))
-        mine = {} if address != "local" else {
-            "num_cpus": max(cpus, self.threads), "object_store_memory": STORE, "_node_ip_address": "127.0.0.1",
-        }  # fmt: skip
+        mine = {"num_cpus": max(cpus, self.threads), "object_store_memory": STORE} if address == "local" else {}
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             ray.init(

@@ -216,6 +216,7 @@ class Ray:
         mine = {"num_cpus": max(cpus, self.threads), "object_store_memory": STORE} if address == "local" else {}
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
+            _answers(address)
             ray.init(
                 address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
                 namespace="r1flow", runtime_env={"env_vars": self.environment | {"PYTHONPATH": path}}, **mine,
@@ -257,6 +258,13 @@ class Ray:
         finally:
             for reference in running:
                 ray.cancel(reference, recursive=False)
+
+
+def _answers(address: str) -> None:
+    """OSError where nobody listens at host:port; Ray itself would knock for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
 
 
 def _room(ray, need: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
 """Where work is handed out: what a wrong set-up says, and that a machine which would give other bytes is refused."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def test_without_the_extra_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutionError, match=r"needs the extra `ray`.*or set execution: local"), Ray() as ray:
         list(ray.map(abs, [-1]))
+
+
+def test_an_address_where_nobody_answers_is_an_error_at_once(monkeypatch):
+    pytest.importorskip("ray", reason="the extra `ray` is not installed: .venv/bin/pip install --editable '.[ray]'")
+    with socket.socket() as taken:  # bound and not listening: refused, and nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ExecutionError, match=rf"no Ray cluster answers at RAY_ADDRESS={address} .*ray start"):
+            list(Ray().map(abs, [-1]))
 
 
 def job(words: str) -> tuple[str, str]:

@@ -171,5 +171,5 @@ def test_what_a_job_raises_is_raised_here_and_the_cluster_goes_on(ray, both):
 def test_work_that_fits_no_node_is_refused_by_name(ray, both):
     wide = Ray(threads=3)
     wide._ray = ray._connected()
-    with pytest.raises(ExecutionError, match=r"no node .* needs 3 CPU \(living nodes: 1 CPU, 0 GPU; 1 CPU, 0 GPU\)"):
+    with pytest.raises(ExecutionError, match=r"no node .* needs 3 CPU \(living nodes: 1 CPU, 0 GPU; 1 CPU, 0 GPU"):
         list(wide.map(abs, [-1]))

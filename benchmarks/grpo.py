@@ -1,6 +1,6 @@
 """GRPO here beside plain TRL on the same model, prompts and settings: what a step costs, and whether both learn alike.
 
-    .venv/bin/python benchmarks/grpo.py                        # the cpu recipe's base and R1-Zero settings: 25 min on a core
+    .venv/bin/python benchmarks/grpo.py                        # the cpu recipe's base and R1-Zero settings: a quarter of an hour
     .venv/bin/python benchmarks/grpo.py --seeds 0 1 --steps 10 --out work/grpo.json
 
 Arms: `trl` is TRL's GRPOTrainer as it comes, sampling with its own `generate`; `trl + our rollout` gives it our samples;
@@ -271,7 +271,8 @@ def compare(base: Path, prompts: list[dict], o: argparse.Namespace) -> dict:
     prompts = sorted((r for r in prompts if r["source"] in sources), key=lambda r: r["id"])
     runs: dict[str, dict[int, list[dict]]] = {arm: {} for arm in o.arms}
     for turn, seed in enumerate(o.seeds):
-        for arm in o.arms[turn % len(o.arms) :] + o.arms[: turn % len(o.arms)]:
+        first = turn % max(1, len(o.arms))
+        for arm in o.arms[first:] + o.arms[:first]:
             if arm == "trl + our rollout" and seed != o.seeds[0]:
                 continue  # it learns what `ours` learns: one seed shows where its time goes
             with tempfile.TemporaryDirectory() as folder:
@@ -299,7 +300,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "cpu.yaml", help="its r1_zero is what is run")
     parser.add_argument("--settings", default="{}", help="JSON of GRPO settings to change")
-    parser.add_argument("--steps", type=int, default=30, help="of each run")
+    parser.add_argument("--steps", type=int, default=25, help="of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS), help="none: only what idle rows save")
     parser.add_argument("--idle-steps", type=int, default=80, help="length of the run that measures idle rows; 0: none")

@@ -134,7 +134,7 @@ def sensitivity() -> str:
     lines = ["| assumption | node, GPU-hours | paper, R1-Zero |", "|---|---:|---:|"]
     for change in (
         "", "assume.response_share=0.5", "assume.response_share=0.125", "assume.train_share=0.2", "assume.bandwidth_share=0.3",
-        "assume.decode_overhead=0.024", "assume.verify_seconds=0.2", "execution=ray",
+        "assume.decode_overhead=0.024", "assume.verify_seconds=0.2",
     ):  # fmt: skip
         what_if = [change] if change else []
         zero = next(p for p in plan("paper", *what_if).published())

@@ -49,6 +49,10 @@ def plan(
 
     if device is not None and device not in DEVICES:
         raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}", param_hint="--device")
+    if price == float("inf"):
+        raise typer.BadParameter("expected dollars an hour", param_hint="--price")
+    if as_markdown and as_json:
+        raise typer.BadParameter("give one of --json and --markdown", param_hint="--markdown")
     root, changed = find_root(), changes(what_if or [])
     if every:
         if recipe or html or what_if:

@@ -21,6 +21,7 @@ from flows.orchestration.recipe import validate
 from flows.orchestration.schedule import START
 from tasks.reporting.forecast.devices import DEVICES, Assumptions, Device, assumptions
 from tasks.reporting.forecast.memory import USABLE, most_rows, peak
+from tasks.reporting.forecast.roofline import NODE
 
 GB = 1e9
 DEFAULT_DEVICES = {"cpu": 2, "gpu": 1, "node": 8, "paper": 512}  # recipe -> how many it is written for; N: 64 x 8 H800
@@ -55,6 +56,8 @@ class Plan:
         if not step.on_device(self.means):
             return wall.Task(seconds, 0, 0)
         least = min(step.fewest(self.means) or (step.most if step.memory else 1), self.devices)
+        if step.memory and step.memory.sharded:  # recipes/accelerate/ describes whole machines
+            least = max(least, min(NODE, step.most, self.devices))
         most = wide = max(1, least)
         while wide < min(step.most, self.devices):
             wide, before = min(2 * wide, step.most, self.devices), wide
@@ -235,7 +238,7 @@ def _notes(r: Recipe, plan: Plan) -> Iterator[str]:
         f"mean prompt {a.prompt_share:.0%} of prompts.max_prompt_tokens, mean response {a.response_share:.0%} of the token limit with "
         f"exponentially distributed lengths, {a.kept_share:.0%} of the candidates kept; evaluation adds {FORCED} forced samples a problem"
     )
-    yield "training 6 FLOPs a parameter and token, 8 where activations are computed again, scoring 2; attention over half the length beside"
+    yield "training 6 FLOPs a parameter and token, 8 where activations are computed again, scoring 2; attention over half the length beside, long sequences counted by their tokens"
     if device.is_gpu:
         yield (
             f"{a.train_share:.0%} of the peak in training, {a.forward_share:.0%} in scoring and prefill, {a.bandwidth_share:.0%} of the "
@@ -248,8 +251,8 @@ def _notes(r: Recipe, plan: Plan) -> Iterator[str]:
     if not r.sharded and device.is_gpu and plan.devices > 1:
         yield "accelerate names no configuration that shards: a training stage uses one GPU"
     if r.get("execution") != "ray" and device.is_gpu and plan.devices > 1:
-        yield "execution: local: a sampling stage uses the GPUs of one engine; `--what-if execution=ray` spreads its batches"
+        yield "execution: local: a sampling stage uses the GPUs of one engine; ray spreads batches of the transformers engine"
     yield (
-        f"disk: artifacts in data/ {'linked to' if plan.linked else 'and once more in'} DVC's cache, {a.checkpoint_bytes:g} bytes a trained parameter, downloads in the Hub's "
+        f"disk: artifacts in data/ {'linked to' if plan.linked else 'and once more in'} DVC's cache, 2 bytes a parameter trained in bf16, else {a.checkpoint_bytes:g}, downloads in the Hub's "
         "cache, and 24 bytes a parameter of resumable state of the largest training stage while it runs"
     )

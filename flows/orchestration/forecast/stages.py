@@ -6,7 +6,7 @@ from math import ceil
 from flows.orchestration.forecast.recipe import Recipe
 from flows.orchestration.forecast.work import Curate, Sample, Score, Step, Train, Verify, Work
 from tasks.reporting.forecast.memory import Training
-from tasks.reporting.forecast.roofline import Generation
+from tasks.reporting.forecast.roofline import Generation, attended_length
 from tasks.reporting.forecast.shapes import Shape
 from tasks.training.settings import Pretrain
 
@@ -94,7 +94,8 @@ def sft(r: Recipe, stage: str, key: str, model: tuple[str, Shape], rows: float, 
     tokens = rows * length * epochs
     padding = r.a.padding if p["packing"] == "none" else 1.0
     steps = ceil(rows / batch) * epochs * (length / longest if p["packing"] == "bfd" else 1.0)
-    work = Train(shape, tokens, length, steps, p["gradient_checkpointing"], padding)
+    attended = attended_length(r.prompt, length - r.prompt, (length - r.prompt) / r.a.response_share)
+    work = Train(shape, tokens, attended, steps, p["gradient_checkpointing"], padding)
     at_once = min(longest, r.prompt_limit + r.get("candidates.max_tokens"))
     memory = Training(
         shape,
@@ -105,9 +106,10 @@ def sft(r: Recipe, stage: str, key: str, model: tuple[str, Shape], rows: float, 
         r.sharded,
         **_lora(p),
         batch=batch,
+        tiled=True,
     )
     return Step(
-        stage, f"SFT, {of_what}, {epochs} epochs", (work,), name, shape, rows, trained=tokens, artifact=_saved(r, shape),
+        stage, f"SFT, {of_what}, {epochs} epochs", (work,), name, shape, rows, trained=tokens, artifact=_saved(r, shape, p),
         state=_state(shape), memory=memory, most=batch * max(1, ceil(longest / SEQUENCE)) if r.sharded else 1,
     )  # fmt: skip
 
@@ -117,8 +119,9 @@ def _lora(p: dict) -> dict:
     return {"lora_rank": lora.get("rank"), "lora_bits": lora.get("bits")}
 
 
-def _saved(r: Recipe, shape: Shape) -> float:
-    return shape.total * r.a.checkpoint_bytes
+def _saved(r: Recipe, shape: Shape, p: dict | None = None) -> float:
+    """Bytes of the published checkpoint: what was trained in bf16 is saved so."""
+    return shape.total * (2.0 if p and p["bf16"] else r.a.checkpoint_bytes)
 
 
 def _state(shape: Shape) -> float:
@@ -141,14 +144,14 @@ def grpo(r: Recipe, stage: str, model: tuple[str, Shape]) -> Step:
         "GRPO: one scoring pass for the reference where kl_beta > 0, one for the old policy where a rollout is used more than once"
     )
     ends = [start for start, _ in p["max_tokens"][1:]] + [steps]
-    works: list[Work] = list(_gate(r, stage, shape, p["max_tokens"][0][1], engine))
+    works: list[Work] = list(_gate(r, stage, shape, p["max_tokens"][0][1]))
     trained = completions = 0.0
     for (start, limit), end in zip(p["max_tokens"], ends, strict=True):
         part = max(0, min(end, steps) - start)
         rollouts, mean = part / cycle / epochs, r.response(limit)
         call = _call(r, batch * cycle, p["prompts_per_step"] * cycle, r.prompt, mean, limit, engine)
-        rows, length = rollouts * call.sequences, r.prompt + mean
-        tokens = rows * length
+        rows, length = rollouts * call.sequences, attended_length(r.prompt, mean, limit)
+        tokens = rows * (r.prompt + mean)
         works += [Sample(shape, call, rollouts, sync=True), Verify(rows)]
         works += [Score(shape, tokens, length)] * passes
         works.append(Train(shape, tokens * epochs, length, part, p["gradient_checkpointing"]))
@@ -156,7 +159,7 @@ def grpo(r: Recipe, stage: str, model: tuple[str, Shape]) -> Step:
     limit = max(cap for _, cap in p["max_tokens"])
     step = Step(
         stage, f"GRPO, {steps:,} steps x {batch}", tuple(works), name, shape, completions, trained=trained,
-        artifact=_saved(r, shape), state=_state(shape), most=batch * max(1, ceil(limit / SEQUENCE)) if r.sharded else 1,
+        artifact=_saved(r, shape, p), state=_state(shape), most=batch * max(1, ceil(limit / SEQUENCE)) if r.sharded else 1,
         memory=_grpo_memory(r, shape, p, batch, limit, engine),
     )  # fmt: skip
     if p["general_last_steps"] and r.get(f"{stage}.grpo.general_share"):
@@ -166,25 +169,22 @@ def grpo(r: Recipe, stage: str, model: tuple[str, Shape]) -> Step:
     return step
 
 
-def _gate(r: Recipe, stage: str, shape: Shape, limit: float, engine: dict) -> Iterator[Work]:
+def _gate(r: Recipe, stage: str, shape: Shape, limit: float) -> Iterator[Work]:
     """The check before RL: the same prompts sampled freely and made to guess (tasks/rewards/gate.py)."""
     if gate := r.get(f"{stage}.gate"):
-        count = gate["prompts"]
-        yield Sample(
-            shape,
-            _call(r, count * gate["samples"], count, r.prompt, r.response(limit), limit, {"name": "transformers"}),
-            2,
-        )
+        count, engine = gate["prompts"], r.engine(f"{stage}.gate.engine")
+        yield Sample(shape, _call(r, count * gate["samples"], count, r.prompt, r.response(limit), limit, engine), 2)
 
 
 def _grpo_memory(r: Recipe, shape: Shape, p: dict, batch: int, limit: int, engine: dict) -> Training:
     """Without `accumulate` the activations of a whole step are held, which are as long as its mean response."""
     longest = limit if p["accumulate"] else r.response(limit)
-    beside = engine.get("mode", "colocate") == "colocate" and not engine.get("sleep") and engine["name"] == "vllm"
+    beside = engine.get("mode", "colocate") == "colocate" and engine["name"] == "vllm"
     return Training(
         shape, p["micro_batch"] if p["accumulate"] else batch, (r.prompt_limit if p["accumulate"] else r.prompt) + longest, longest,
         p["gradient_checkpointing"], r.sharded, reference=bool(p["kl_beta"]), **_lora(p), batch=batch,
         longest=r.prompt_limit + limit, rollout_share=engine.get("gpu_memory_utilization", 0.3) if beside else 0.0,
+        asleep=bool(engine.get("sleep")), tiled=True,
     )  # fmt: skip
 
 
@@ -192,10 +192,11 @@ def _call(
     r: Recipe, sequences: float, asked: float, prompt: float, mean: float, limit: float, engine: dict
 ) -> Generation:
     """A call of the engine that a recipe names; where it says no share of the memory, `assume.kv_share`."""
-    share = engine.get("gpu_memory_utilization") or r.a.kv_share
+    stands = engine.get("serving") or engine  # of a server: how it is started
+    share = stands.get("gpu_memory_utilization") or r.a.kv_share
     return Generation(
         sequences, asked, prompt, mean, limit, "transformers" if engine["name"] == "transformers" else "vllm",
-        engine.get("tensor_parallel") or 1, share,
+        stands.get("tensor_parallel") or 1, share,
     )  # fmt: skip
 
 
@@ -207,7 +208,12 @@ def sampling(
     name, shape = model
     engine, mean = r.engine(f"{stage.split('@')[0]}.engine"), r.response(limit)
     call = _call(r, rows / calls, asked / calls, r.prompt, mean, limit, engine)
-    spread = r.get("execution") == "ray" or engine["name"] == "server"
+    # Ray spreads batches of the transformers engine alone; a server's GPUs are its own, one of ours stands for them
+    spread = r.get("execution") == "ray" and engine["name"] == "transformers"
+    if engine["name"] == "server":
+        r.note(
+            f"{stage.split('@')[0]}: a server is reckoned like vLLM on as many GPUs as `serving.tensor_parallel` says"
+        )
     sample = Sample(shape, call, calls)
     return Step(
         stage, does, (sample, Verify(rows)) if verify else (sample,), name, shape, rows,
@@ -257,14 +263,18 @@ def rows_only(stage: str, does: str, rows: float, tokens: float) -> Step:
 
 def reward_models(r: Recipe) -> Iterator[Step]:
     (pairs, labels), (name, shape) = r.preferences, r.base
+    p = r.get("reward_models")
     batch, epochs = r.get("reward_models.batch_size"), r.get("reward_models.epochs")
-    length = min(r.example, float(r.get("reward_models.max_length") or 512))
+    longest = float(r.get("reward_models.max_length") or 512)
+    length = min(r.example, longest)
     tokens = (2 * pairs + labels) * length * epochs
     steps = (ceil(pairs / batch) + ceil(labels / batch)) * epochs
-    memory = Training(shape, 2 * batch, length, 0.0, False, r.sharded, batch=2 * batch)  # of a pair, both
+    rows = 2 * (p["micro_batch"] or batch)  # of a pair, both
+    at_once = min(longest, r.prompt_limit + r.get("candidates.max_tokens"))
+    memory = Training(shape, rows, at_once, 0.0, p["gradient_checkpointing"], r.sharded, **_lora(p), batch=2 * batch)
     yield Step(
-        "reward_models", "a pairwise and a pointwise model", (Train(shape, tokens, length, steps),), name, shape, pairs + labels,
-        trained=tokens, artifact=2 * _saved(r, shape), state=_state(shape), memory=memory, most=batch if r.sharded else 1,
+        "reward_models", "a pairwise and a pointwise model", (Train(shape, tokens, length, steps, p["gradient_checkpointing"]),), name, shape,
+        pairs + labels, trained=tokens, artifact=2 * _saved(r, shape, p), state=_state(shape), memory=memory, most=batch if r.sharded else 1,
     )  # fmt: skip
 
 

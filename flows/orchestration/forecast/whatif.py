@@ -5,6 +5,7 @@
 A key is one of the recipe's, `gpus`, `price`, `device`, or `assume.` and a field of Assumptions.
 """
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,10 @@ def changes(texts: list[str]) -> Changes:
             value = yaml.safe_load(said)
         except yaml.YAMLError:
             raise ParamsError(f"--what-if {text}: {said!r} is no YAML value") from None
-        if not equals or not key.strip():
-            raise ParamsError(f"--what-if {text}: expected key=value, such as candidates.samples=16 or gpus=64")
+        if not equals or not key.strip() or not said.strip():
+            raise ParamsError(
+                f"--what-if {text}: expected key=value, such as candidates.samples=16 or gpus=64; nothing is `null`"
+            )
         key = key.strip()
         if key in OWN:
             own[key] = _own(key, value)
@@ -56,7 +59,7 @@ def changes(texts: list[str]) -> Changes:
 def _own(key: str, value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = {
-        "gpus": number and isinstance(value, int) and value >= 1, "price": number and value >= 0, "device": value in DEVICES,
+        "gpus": number and isinstance(value, int) and value >= 1, "price": number and 0 <= value < math.inf, "device": isinstance(value, str) and value in DEVICES,
     }[key]  # fmt: skip
     if not fits:
         allowed = {
@@ -80,6 +83,8 @@ def forecast(root: Path, path: Path, changed: Changes, device=None, gpus=None, p
 
 def _put(values: dict, key: str, value: Any, path: Path) -> None:
     *sections, last = key.split(".")
+    if key == "recipe":
+        raise ParamsError("--what-if recipe: another recipe is another forecast: use --recipe")
     where = values
     for depth, part in enumerate(sections):
         where = where.get(part) if isinstance(where, dict) else None

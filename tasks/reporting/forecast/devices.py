@@ -80,7 +80,7 @@ class Assumptions(Settings):
         0.9, gt=0, le=1, description="of a GPU's memory for weights and cache where a stage only samples"
     )
     checkpoint_bytes: float = Field(
-        4.0, gt=0, description="bytes a parameter of a trained checkpoint: what is trained, float32, is saved"
+        4.0, gt=0, description="bytes a parameter of a checkpoint trained in float32; one trained in bf16 has 2"
     )
     activation_bytes: float = Field(
         34.0,

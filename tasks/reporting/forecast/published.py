@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tasks.reporting.forecast.devices import DEVICES, Assumptions, Device
 from tasks.reporting.forecast.roofline import (
     Generation,
+    attended_length,
     forward_seconds,
     generate_seconds,
     serving,
@@ -38,7 +39,7 @@ def grpo_step(
     reference; verdicts left out."""
     shape = KNOWN[model]
     g = Generation(sequences, sequences / group, prompt, mean, limit, tensor_parallel=tensor_parallel, weight_bytes=2.0)
-    tokens, length = sequences * (prompt + mean), prompt + mean
+    tokens, length = sequences * (prompt + mean), attended_length(prompt, mean, limit)
     seconds = generate_seconds(shape, device, a, g, gpus)
     seconds += 2 * forward_seconds(shape, device, a, tokens, length, gpus)
     seconds += train_seconds(shape, device, a, tokens, length, steps, gpus, recompute)

@@ -117,7 +117,7 @@ def step_seconds(
 ) -> float:
     """One decoding step of one replica: `rows` sequences, each with `context` tokens behind it."""
     bytes_read = shape.touched(rows) * g.weights(shape, device) + rows * context * shape.cache * device.element
-    flops = rows * (2 * shape.active + shape.attention * context)
+    flops = rows * (2 * shape.active + (shape.decoding or shape.attention) * context)
     memory = bytes_read / (s.tensor_parallel * device.bandwidth * a.bandwidth_share)
     arithmetic = flops / (s.tensor_parallel * device.peak * a.forward_share)
     layers = 0.0
@@ -131,6 +131,18 @@ def step_seconds(
 def longest_response(rows: float, limit: float, scale: float) -> float:
     """Expected length of the longest of `rows` responses, tokens."""
     return min(limit, scale * (math.log(max(rows, 1.0)) + 0.5772))
+
+
+def attended_length(prompt: float, mean: float, limit: float) -> float:
+    """Length of the sequence that a token is in, on average over tokens: E[l^2] / E[l], longer than the mean sequence.
+
+    A prompt of `prompt` tokens and a response as in `_decay`. Attention costs as much as if all were of this length.
+    """
+    if mean <= 0 or mean >= limit:
+        return prompt + max(mean, 0.0)
+    scale = _decay(mean, limit)
+    square = 2 * scale**2 * (1 - math.exp(-limit / scale) * (1 + limit / scale))
+    return (prompt**2 + 2 * prompt * mean + square) / (prompt + mean)
 
 
 def _decay(mean: float, limit: float) -> float:

@@ -18,6 +18,7 @@ class Shape:
     attention: float  # FLOPs of one token's attention for each token of its context, all layers
     experts: tuple[int, int] | None = None  # routed experts of a layer, and those that one token uses
     stored: float = 2.0  # bytes a parameter in the published checkpoint
+    decoding: float | None = None  # `attention` of a decoding step, where that differs: latent attention, absorbed
     guessed: bool = False  # layers and widths follow from the number of parameters alone
 
     def touched(self, rows: float) -> float:
@@ -63,7 +64,11 @@ def _mixture(base: Shape, total: float, active: float, experts: tuple[int, int])
 
 # DeepSeek-V3 (its report, 4.2): 61 layers, 128 heads of 192 (keys) and 128 (values), of which 512 + 64 elements are
 # cached; 256 routed experts, 8 a token; published in FP8.
-_DEEPSEEK = Shape(671e9, 37e9, 61, 7168, 129_280, 61 * 576.0, 2.0 * 61 * 128 * (192 + 128), (256, 8), stored=1.0)
+# A decoding step works on the cached elements themselves: each head on 576 of them for the score and on 512 for the value.
+_DEEPSEEK = Shape(
+    671e9, 37e9, 61, 7168, 129_280, 61 * 576.0, 2.0 * 61 * 128 * (192 + 128), (256, 8), stored=1.0,
+    decoding=2.0 * 61 * 128 * (576 + 512),
+)  # fmt: skip
 KNOWN: dict[str, Shape] = {  # part of a model's name -> its shape, from the published config.json
     "deepseek-v3": _DEEPSEEK,
     "deepseek-r1-distill-qwen-1.5b": _dense(28, 1536, 12, 2, 8960, 151_936, True),

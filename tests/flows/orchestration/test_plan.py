@@ -1,6 +1,9 @@
 """The forecast: it follows from the recipe, agrees with a measured run as docs/plan.md says, and nothing is run for it."""
 
 import json
+import math
+import random
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +21,10 @@ from flows.orchestration.forecast.stages import STAGES
 from flows.orchestration.forecast.wall import critical_path
 from flows.orchestration.forecast.whatif import changes, forecast
 from flows.orchestration.params import ParamsError
-from tasks.reporting.forecast.roofline import train_flops
+from tasks.reporting.forecast.devices import DEVICES, Assumptions
+from tasks.reporting.forecast.memory import parts
+from tasks.reporting.forecast.roofline import Generation, attended_length, generate_seconds, train_flops
+from tasks.reporting.forecast.shapes import KNOWN
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = ("cpu", "gpu", "node", "paper")
@@ -50,9 +56,13 @@ def test_every_stage_of_the_dag_is_planned_and_no_other(plans):
 def test_tokens_and_flops_of_grpo_follow_from_the_recipe(plans):
     made = plans["gpu"]
     r1_zero = step(made, "r1_zero")
-    first, second = (0.15 * 1024 + 0.25 * cap for cap in (2048, 4096))
+    prompt, caps = 0.15 * 1024, (2048, 4096)
+    first, second = (prompt + 0.25 * cap for cap in caps)
     assert r1_zero.trained == pytest.approx(200 * 512 * (first + second)) and r1_zero.rows == 400 * 512
-    expected = sum(train_flops(r1_zero.shape, 200 * 512 * length, length) for length in (first, second))
+    expected = sum(
+        train_flops(r1_zero.shape, 200 * 512 * (prompt + 0.25 * cap), attended_length(prompt, 0.25 * cap, cap))
+        for cap in caps
+    )
     assert r1_zero.flops("train") == pytest.approx(expected)
     with_reference = step(plan("gpu", "r1_zero.grpo.kl_beta=0.001"), "r1_zero")
     assert with_reference.flops("score") == pytest.approx(expected / 3) and not r1_zero.flops("score")
@@ -122,17 +132,28 @@ def test_one_process_uses_one_gpu_and_a_configuration_that_shards_all():
     assert alone.placed["dev3"].devices == 1 and sharded.placed["dev3"].devices > 1
     assert alone.peak_gb(step(alone, "dev3")) > sharded.peak_gb(step(sharded, "dev3"))
     assert any("accelerate names no configuration" in note for note in alone.notes)
-    spread = plan("gpu", "execution=ray", gpus=8)
+    assert plan("gpu", "execution=ray", gpus=8).placed["candidates"].devices == 1, "Ray does not spread vLLM"
+    spread = plan("gpu", "execution=ray", "candidates.engine=transformers", gpus=8)
     assert spread.placed["candidates"].devices > 1 == alone.placed["candidates"].devices
+    split = plan("gpu", "candidates.engine={name: vllm, tensor_parallel: 4}", gpus=8)
+    assert split.placed["candidates"].devices == 4
 
 
 def test_what_does_not_fit_is_said_with_what_would(plans):
-    warned = plan("gpu", "r1_zero.grpo.micro_batch=64", "r1_zero.grpo.accumulate=true")
+    warned = plan("gpu", "r1_zero.grpo.micro_batch=128", "r1_zero.grpo.accumulate=true")
     said = next(w for w in warned.warnings() if w.startswith("r1_zero "))
-    assert "of 80 GB usable" in said and "`micro_batch: 8`" in said and "`accumulate: true`" in said
-    fixed = plan("gpu", "r1_zero.grpo.micro_batch=8", "r1_zero.grpo.accumulate=true")
+    assert "of 80 GB usable" in said and "`accumulate: true`" in said
+    rows = re.search(r"`micro_batch: (\d+)`", said)[1]
+    fixed = plan("gpu", f"r1_zero.grpo.micro_batch={rows}", "r1_zero.grpo.accumulate=true")
     assert not [w for w in fixed.warnings() if w.startswith("r1_zero ")]
-    assert not plans["cpu"].warnings()
+    for name in ("cpu", "gpu", "node"):
+        assert not plans[name].warnings(), "these recipes fit the devices they are written for"
+    whole = plan("gpu", "reward_models.micro_batch=null", "reward_models.gradient_checkpointing=false")
+    assert any(w.startswith("reward_models ") for w in whole.warnings())
+    greedy = plan("node", "r1_zero.grpo.engine={name: vllm, mode: colocate, gpu_memory_utilization: 0.9, sleep: true}")
+    assert any(w.startswith("r1_zero ") for w in greedy.warnings()), (
+        "the policy's states stay while the engine is awake"
+    )
     adapters = plan("gpu", "dev3.sft.lora={rank: 16}")
     assert adapters.peak_gb(step(adapters, "dev3")) < plans["gpu"].peak_gb(step(plans["gpu"], "dev3"))
 
@@ -167,6 +188,10 @@ def test_the_simulator_answers_what_if(plans):
         ("device=abacus", "one of cpu-core"),
         ("candidates.samples", "expected key=value"),
         ("nonsense=1", "no such value"),
+        ("candidates.samples=", "nothing is `null`"),
+        ("price=.inf", "expected dollars"),
+        ("device=[h100-80gb]", "one of cpu-core"),
+        ("recipe=paper", "use --recipe"),
     ],
 )
 def test_a_change_that_means_nothing_is_refused(text, said):
@@ -227,6 +252,39 @@ def test_command_line(tmp_path):
         t.startswith("dev3: training") for t in titles
     )
     assert called("--device", "abacus").exit_code == 2
+
+
+def test_attention_over_responses_that_differ_in_length():
+    """Against a sum over sampled lengths: a long sequence has more tokens, and each of them attends to more."""
+    draw = random.Random(0)
+    mean, limit, prompt = 2000, 8000, 300
+    low, high = 1.0, 1e6
+    for _ in range(60):  # scale of the cut exponential with this mean
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle * (1 - math.exp(-limit / middle)) < mean else (low, middle)
+    lengths = [prompt + min(limit, draw.expovariate(1 / low)) for _ in range(100_000)]
+    expected = sum(n * n for n in lengths) / sum(lengths)
+    assert attended_length(prompt, mean, limit) == pytest.approx(expected, rel=0.02)
+    assert attended_length(prompt, mean, limit) > 1.2 * (prompt + mean)
+    assert attended_length(prompt, limit, limit) == prompt + limit
+
+
+def test_a_rollout_waits_for_its_longest_response_and_reads_grouped_keys_once():
+    device, a, qwen = DEVICES["h100-80gb"], Assumptions(decode_overhead=0), KNOWN["qwen2.5-7b"]
+    assert qwen.cache == 2 * 28 * 4 * 128, "4 key-value heads of 28"
+    one = generate_seconds(qwen, device, a, Generation(1, 1, 0, 7999, 8000), 1)
+    weights = 8000 * qwen.total * 2 / (device.bandwidth * a.bandwidth_share)
+    assert one == pytest.approx(weights, rel=0.05), "one sequence: the weights are read for each token"
+    few, many = (generate_seconds(qwen, device, a, Generation(256, 16, 0, 2000, 8000), gpus) for gpus in (1, 64))
+    assert few > many > 7000 * qwen.total * 2 / (device.bandwidth * a.bandwidth_share), "no GPUs shorten the longest"
+
+
+def test_states_of_adam_are_sixteen_bytes_a_parameter_over_the_shards():
+    step_ = step(plan("node"), "dev3")
+    held = parts(step_.memory, DEVICES["h100-80gb"], Assumptions(), 8)
+    shard = 16 * step_.shape.total / 8
+    gathered = 2 * 2 * step_.shape.total / step_.shape.layers
+    assert held["weights"] + held["gradients"] + held["optimizer"] == pytest.approx(shard + gathered)
 
 
 def test_all_recipes_side_by_side():

@@ -97,5 +97,7 @@ def _write(target: Path, text: str) -> None:
 
     if not target.parent.is_dir():
         raise ParamsError(f"--html {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise ParamsError(f"--html {target}: that is a folder; name a file in it")
     write_atomically(target, text)
     typer.echo(f"wrote {target}", err=True)

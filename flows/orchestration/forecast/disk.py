@@ -66,8 +66,8 @@ def room(root: Path, need: Disk, stages: int, recipe: str) -> None:
         if size > free:
             for_what = ", ".join(f"{amount(s)} for {name}" for name, _, s in parts)
             raise DiskError(
-                f"recipe {recipe} needs about {amount(size)} on the file system of {parts[0][1]} for the {stages} stages that are "
-                f"to run ({for_what}), and {amount(free)} are free: {amount(size - free)} too few. Free some, put DVC's "
+                f"recipe {recipe} needs about {amount(size)} on the file system of {parts[0][1]} for the stages that are "
+                f"to run, {stages} of them ({for_what}), and {amount(free)} are free: {amount(size - free)} too few. Free some, put DVC's "
                 "cache on another disk (`dvc cache dir`), or say --ignore-disk; `r1 plan` says what takes how much"
             )
 
@@ -86,7 +86,10 @@ def is_linked(root: Path) -> bool:
 def _setting(root: Path, key: str) -> str | None:
     for name in ("config.local", "config"):
         config = configparser.ConfigParser(strict=False, interpolation=None)
-        config.read(root / ".dvc" / name)
+        try:
+            config.read(root / ".dvc" / name)
+        except configparser.Error as exc:
+            raise ParamsError(f"{root / '.dvc' / name}: {exc.message.splitlines()[0]}") from None
         if value := config.get("cache", key, fallback=None):
             return value
     return None

@@ -199,6 +199,7 @@ def make_plan(
     default = "cpu-core" if pretrained else "h800-80gb" if values["recipe"] == "paper" else "h100-80gb"
     chosen = DEVICES[device or default]
     a = check(Assumptions, assumptions(chosen).model_dump() | (assumed or {}), "--what-if", "assume")
+    _known_launch(root, values.get("accelerate"))
     recipe = Recipe(values, root, a)
     steps = [step for estimate in STAGES.values() for step in estimate(recipe)]
     _fitting(values, steps)
@@ -217,6 +218,16 @@ def make_plan(
     )
     recipe.notes[:0] = list(_notes(recipe, plan))
     return plan
+
+
+def _known_launch(root: Path, name: str | None) -> None:
+    """A file that is not there would shard nothing."""
+    from tasks.training.launch import LaunchError, config_file
+
+    try:
+        config_file(root, name)
+    except LaunchError as exc:
+        raise ParamsError(str(exc)) from None
 
 
 def _edges(root: Path, values: dict, steps: list[Step]) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.orchestration.params import ParamsError
 from tasks.reporting.forecast.devices import Assumptions
 from tasks.reporting.forecast.shapes import Shape, shape_by_config, shape_by_name, shape_of_size
 from tasks.responses import TAGS
@@ -118,6 +119,8 @@ class Recipe:
     def model(self, key: str) -> tuple[str, Shape]:
         """Name and shape of base.model or of one student's base."""
         spec = self.get(key)
+        if spec is None:
+            raise ParamsError(f"the recipe names a model at {key}, and has none there")
         if pretrain := spec.get("pretrain"):
             p = Pretrain.model_validate(pretrain)
             vocabulary = inspect.signature(train_tokenizer).parameters["vocabulary"].default + len(TAGS)
@@ -150,7 +153,7 @@ class Recipe:
         if kind.endswith("student_base"):
             student = item
         elif kind.endswith("distill"):
-            student = self.get("distill.students")[item]["base"]
+            student = self.get(f"distill.students.{item}.base") or item
         elif kind.endswith("student_rl"):
             student = self.get("student_rl.student")
         if student is not None:

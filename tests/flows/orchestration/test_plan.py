@@ -192,6 +192,9 @@ def test_the_simulator_answers_what_if(plans):
         ("price=.inf", "expected dollars"),
         ("device=[h100-80gb]", "one of cpu-core"),
         ("recipe=paper", "use --recipe"),
+        ("accelerate=nosuch", "recipes/accelerate/nosuch.yaml"),
+        ("student_rl.student=nobody", "student_base.students.nobody"),
+        ("evaluate.models={a: data/18_distill/nobody}", "student_base.students.nobody"),
     ],
 )
 def test_a_change_that_means_nothing_is_refused(text, said):
@@ -252,6 +255,8 @@ def test_command_line(tmp_path):
         t.startswith("dev3: training") for t in titles
     )
     assert called("--device", "abacus").exit_code == 2
+    assert called("--price", "inf").exit_code == called("--json", "--markdown").exit_code == 2
+    assert called("--recipe", gpu, "--html", str(tmp_path)).exit_code == 1 and not list(tmp_path.parent.glob(".*.new"))
 
 
 def test_attention_over_responses_that_differ_in_length():

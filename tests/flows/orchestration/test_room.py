@@ -12,6 +12,7 @@ from flows.orchestration.forecast import disk, room
 from flows.orchestration.forecast.disk import Disk, DiskError
 from flows.orchestration.forecast.plan import make_plan, recipe_values
 from flows.orchestration.forecast.stages import STAGES
+from flows.orchestration.params import ParamsError
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTHING = Disk(0, 0, 0, 0, 0)
@@ -105,3 +106,6 @@ def test_a_cache_on_another_disk_is_looked_at_there(tmp_path):
     disk.room(tmp_path, NOTHING, 1, "mine")
     (tmp_path / ".dvc/config.local").write_text("[cache]\n    dir = ../elsewhere\n")
     assert disk.cache_folder(tmp_path).resolve() == tmp_path / "elsewhere"
+    (tmp_path / ".dvc/config.local").write_text("no section\n")
+    with pytest.raises(ParamsError, match="config.local"):
+        disk.cache_folder(tmp_path)

@@ -98,7 +98,7 @@ class Assumptions(Settings):
 # The first six are fitted by `python benchmarks/forecast.py --calibrate` to eight stages of a measured run of the `cpu` recipe
 # (docs/plan.md); verdicts as in docs/verification.md.
 CPU = Assumptions(
-    train_share=0.963, forward_share=0.481, step_overhead=0.0412, decode_overhead=0.00264, start_up=5.5, compile_start=46.5,
+    train_share=0.955, forward_share=0.478, step_overhead=0.0403, decode_overhead=0.00255, start_up=5.5, compile_start=46.5,
     layer_overhead=0.0, eager_overhead=0.0, padding=1.0, verify_seconds=0.00034, table_start=0.5, process_bytes=5e8,
 )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""A Ray cluster of two nodes on this machine: the same bytes as here, also when a node is killed in the middle."""
+"""A Ray cluster of two nodes on this machine: the same bytes as here, also when a node is killed in the middle.
+
+Starting a node takes seconds of both cores, so the tests that kill one come last.
+"""
 
 import contextlib
 import hashlib
@@ -18,6 +21,7 @@ from tasks.execution import QUIET_AND_PATIENT, ExecutionError, Ray
 from tasks.sampling.engine import TransformersSettings, open_engine
 from tasks.verification import spread
 from tasks.verification.verify import verify_all
+from tests.compiled import compile_once
 from tests.curation.made_candidates import POLICY, candidates, curated, write
 from tests.execution import ray_jobs
 
@@ -80,6 +84,41 @@ def digests(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.md5(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
 
 
+def test_verdicts_are_those_of_one_machine(ray, both, tmp_path, monkeypatch):
+    monkeypatch.setattr(spread, "ROWS", 16)
+    prompts = [{"id": f"p{i}", "domain": "maths", "gold": str(i), "meta": "{}"} for i in range(40)]
+    texts = [f"<answer>{i + (i % 3 == 0)}</answer>" if i % 7 else "no answer \ud800" for i in range(40)]
+    texts[5] = None
+    done = []
+    found = spread.verify_on(ray, prompts, texts, tmp_path, lambda n, of: done.append((n, of)))
+    assert found == verify_all(prompts, texts) and done == [(16, 40), (32, 40), (40, 40)]
+    assert {v.status for v in found} == {"ok", "wrong", "unparsable"}
+    golds = [*prompts[:20], {"domain": "maths", "gold": "", "meta": "{}"}]
+    assert spread.gold_problems_on(ray, golds, tmp_path) == spread.gold_problems(golds)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert spread.verify_on(ray, prompts, texts, tmp_path) == found  # read again, not decided again
+    assert {p: p.stat().st_mtime_ns for p in before if ".answers." in p.name}.items() <= before.items()
+
+
+def test_a_node_has_the_environment_of_a_stage(ray, both):
+    wanted = environment(1)
+    (found,) = ray.map(ray_jobs.settings, [list(wanted)])
+    assert dict(zip(wanted, found, strict=True)) == wanted
+
+
+def test_what_a_job_raises_is_raised_here_and_the_cluster_goes_on(ray, both):
+    with pytest.raises(ExecutionError, match="row 2 is bad"):
+        list(ray.map(ray_jobs.fails, range(4)))
+    assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
+
+
+def test_work_that_fits_no_node_is_refused_by_name(ray, both):
+    wide = Ray(threads=3)
+    wide._ray = ray._connected()
+    with pytest.raises(ExecutionError, match=r"no node .* needs 3 CPU \(living nodes: 1 CPU, 0 GPU; 1 CPU, 0 GPU"):
+        list(wide.map(abs, [-1]))
+
+
 def test_a_killed_node_loses_nothing_and_doubles_nothing(ray, both, tmp_path):
     made = []
     jobs = [tmp_path] * 6, list(range(6))
@@ -123,6 +162,7 @@ def test_samples_are_those_of_one_machine_also_when_a_node_dies(ray, both, check
 
 
 def test_curation_gives_the_same_files_also_when_a_node_dies(ray, both, tmp_path, monkeypatch):
+    compile_once()
     rows = candidates(240)
     for i in range(6):
         write(tmp_path / f"in/{i}.parquet", rows[i::6])
@@ -138,38 +178,3 @@ def test_curation_gives_the_same_files_also_when_a_node_dies(ray, both, tmp_path
     curated([tmp_path / "in"], POLICY, tmp_path / "there", execution=ray, progress=progress)
     assert killed and digests(tmp_path / "there") == digests(tmp_path / "here")
     assert not list(tmp_path.rglob("*.new"))
-
-
-def test_verdicts_are_those_of_one_machine(ray, both, tmp_path, monkeypatch):
-    monkeypatch.setattr(spread, "ROWS", 16)
-    prompts = [{"id": f"p{i}", "domain": "maths", "gold": str(i), "meta": "{}"} for i in range(40)]
-    texts = [f"<answer>{i + (i % 3 == 0)}</answer>" if i % 7 else "no answer \ud800" for i in range(40)]
-    texts[5] = None
-    done = []
-    found = spread.verify_on(ray, prompts, texts, tmp_path, lambda n, of: done.append((n, of)))
-    assert found == verify_all(prompts, texts) and done == [(16, 40), (32, 40), (40, 40)]
-    assert {v.status for v in found} == {"ok", "wrong", "unparsable"}
-    golds = [*prompts[:20], {"domain": "maths", "gold": "", "meta": "{}"}]
-    assert spread.gold_problems_on(ray, golds, tmp_path) == spread.gold_problems(golds)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert spread.verify_on(ray, prompts, texts, tmp_path) == found  # read again, not decided again
-    assert {p: p.stat().st_mtime_ns for p in before if ".answers." in p.name}.items() <= before.items()
-
-
-def test_a_node_has_the_environment_of_a_stage(ray, both):
-    wanted = environment(1)
-    (found,) = ray.map(ray_jobs.settings, [list(wanted)])
-    assert dict(zip(wanted, found, strict=True)) == wanted
-
-
-def test_what_a_job_raises_is_raised_here_and_the_cluster_goes_on(ray, both):
-    with pytest.raises(ExecutionError, match="row 2 is bad"):
-        list(ray.map(ray_jobs.fails, range(4)))
-    assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
-
-
-def test_work_that_fits_no_node_is_refused_by_name(ray, both):
-    wide = Ray(threads=3)
-    wide._ray = ray._connected()
-    with pytest.raises(ExecutionError, match=r"no node .* needs 3 CPU \(living nodes: 1 CPU, 0 GPU; 1 CPU, 0 GPU"):
-        list(wide.map(abs, [-1]))

@@ -80,7 +80,7 @@ def export(
     if push:
         from tasks.publishing import hub
 
-        hub.check(push, public, chosen(licence, facts.releases, facts.path), facts.problems)
+        hub.check(push, public, chosen(licence, facts.releases, facts.path, facts.asks_nothing), facts.problems)
     found = write(facts, to, format, licence, name or (push.split("/")[1] if push else None))
     pushed = None
     if push and not dry_run:

@@ -59,7 +59,9 @@ def _model(facts: Facts, format: str, own: str | None, name: str, written: dict)
         model_name=name,
         eval_results=_results(facts) or None,
     )
-    return _render("model_card.md.j2", data, facts, own, name, config=config, classifies=classifies)
+    return _render(
+        "model_card.md.j2", data, facts, own, name, config=config, classifies=classifies, bases=data.base_model
+    )
 
 
 def _render(template: str, data: Any, facts: Facts, own: str | None, name: str, **more) -> str:

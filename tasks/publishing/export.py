@@ -37,15 +37,15 @@ def export(
     what the sources allow. `name`: of the set or model on its card. Raises ArtifactError: a damaged artifact, a format
     that it has not, a licence that is not open to it, a target that is no export of ours.
     """
-    target = Path(target)
+    target = Path(target).absolute()
     _ours(target)
     check_files(facts.books.root / facts.out)
-    own = licence.chosen(chosen, facts.releases, facts.path)
+    own = licence.chosen(chosen, facts.releases, facts.path, facts.asks_nothing)
     format = _format(facts, format)
     new = target.with_name(f".{target.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
         written = _checkpoint(facts, new) if facts.is_checkpoint else _tables(facts, format, new)
         cards.write(facts, new, format, own, name or facts.name, written)
         found = facts.as_json() | {"format": format, "licence": own, "files": _files(new)}
@@ -53,14 +53,31 @@ def export(
             json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         _replace(new, target)
+    except OSError as error:  # no room, no right to write
+        raise ArtifactError(
+            f"{facts.path} could not be written to {target}: {error.strerror or error}; an earlier export there stands"
+        ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return found
 
 
 def _ours(target: Path) -> None:
-    if target.exists() and not (target.is_dir() and ((target / LINEAGE).is_file() or not any(target.iterdir()))):
-        raise ArtifactError(f"{target} is there and is no earlier export: give an empty or new folder")
+    """ArtifactError where something stands at `target` that no export wrote: it would be deleted."""
+    if not (target.exists() or target.is_symlink()):
+        return
+    here = {p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir()} if target.is_dir() else {""}
+    try:
+        wrote = {LINEAGE, *json.loads((target / LINEAGE).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        wrote = set()
+        if here:
+            raise ArtifactError(f"{target} is there and is no earlier export: give an empty or new folder") from None
+    if strange := sorted(here - wrote):
+        raise ArtifactError(
+            f"{target} is an earlier export, but {strange[0]} in it is not of it and would be deleted: move it away, or "
+            "give another folder"
+        )
 
 
 def _format(facts: Facts, format: str | None) -> str:

@@ -88,6 +88,11 @@ class Facts:
         """Licences that the whole may be released under (tasks/provenance/audit/licences.py), most liberal first."""
         return together([s["licence"] for s in self.sources]).releases if self.sources else ()
 
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether no source asks even for its notice, so that the whole may be given away under CC0 and its like."""
+        return bool(self.sources) and all(s["asks"] == "nothing" for s in self.sources)
+
     @cached_property
     def _licences(self) -> tuple[list[dict], tuple[str, ...]]:
         """(sources, what is wrong with their licences)."""

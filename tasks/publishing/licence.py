@@ -15,15 +15,19 @@ SAME = {  # words the Hub has in lower case: huggingface.co/docs/hub/repositorie
 }  # fmt: skip
 
 
-def chosen(name: str | None, releases: tuple[str, ...], where: str) -> str | None:
+WAIVERS = {"CC0-1.0", "PDDL-1.0", "Unlicense", "0BSD", "MIT-0"}  # keep no notice of anybody
+ORIGINS = {"generated", "repository", "public-domain"}  # what a source may be, and no licence to release under
+
+
+def chosen(name: str | None, releases: tuple[str, ...], where: str, asks_nothing: bool = False) -> str | None:
     """`name` in SPDX's spelling, where the sources of `where` allow a release under it; None of None.
 
-    `releases`: as `Facts.releases`. ArtifactError names the licences that are open.
+    `releases`, `asks_nothing`: as in `Facts`. ArtifactError names the licences that are open.
     """
     if name is None:
         return None
     licence = known(name)
-    if licence is None:
+    if licence is None or licence.name in ORIGINS:
         raise ArtifactError(
             f"licence {name!r} is none that is known; give an SPDX name, e.g. Apache-2.0 or CC-BY-SA-4.0"
         )
@@ -32,6 +36,11 @@ def chosen(name: str | None, releases: tuple[str, ...], where: str) -> str | Non
         as_release = {"Llama Community License"}
     if not as_release:  # MIT, Apache-2.0, CC BY: each asks for no more than its notice
         as_release = {NOTICE} & licence.releases
+    if licence.name in WAIVERS and releases and not asks_nothing:
+        raise ArtifactError(
+            f"{where} cannot be released under {licence.name}, which drops the notices that its sources ask for; take one "
+            "that keeps them, e.g. MIT or CC-BY-4.0"
+        )
     if not as_release & set(releases):
         names = ", ".join(releases) or "none"
         raise ArtifactError(

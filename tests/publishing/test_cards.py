@@ -92,8 +92,14 @@ def test_licences_that_are_open(name, releases, gives):
         ("CC-BY-NC-ND-4.0", ALL, "cannot be released under CC-BY-NC-ND-4.0"),
         ("MIT", (), "allow none"),
         ("my own", ALL, "licence 'my own' is none that is known"),
+        ("generated", ALL, "licence 'generated' is none that is known"),
+        ("CC0-1.0", ALL, "under CC0-1.0, which drops the notices that its sources ask for"),
     ],
 )
 def test_licences_that_are_not(name, releases, said):
     with pytest.raises(ArtifactError, match=said):
         chosen(name, releases, "set")
+
+
+def test_what_asks_for_nothing_may_be_given_away():
+    assert metadata(chosen("CC0-1.0", ALL, "set", asks_nothing=True)) == {"license": "cc0-1.0"}

@@ -157,6 +157,13 @@ def test_what_is_no_export_is_not_touched_and_what_is_damaged_not_exported(check
     with pytest.raises(ArtifactError, match="mine is there and is no earlier export"):
         export(facts(checkout), tmp_path / "mine")
     assert (tmp_path / "mine/thesis.tex").read_text() == "all of it"
+    export(facts(checkout), tmp_path / "mine too")
+    (tmp_path / "mine too/NOTES.md").write_text("my own")
+    with pytest.raises(ArtifactError, match="mine too is an earlier export, but NOTES.md in it is not of it and would"):
+        export(facts(checkout), tmp_path / "mine too")
+    assert (tmp_path / "mine too/NOTES.md").read_text() == "my own"
+    with pytest.raises(ArtifactError, match="could not be written to .*thesis.tex/out: Not a directory"):
+        export(facts(checkout), tmp_path / "mine/thesis.tex/out")
     with pytest.raises(ArtifactError, match="has no format 'trl'; it has rows"):
         export(facts(checkout, "verdicts", "data/10_verdicts"), tmp_path / "out", "trl")
     file = checkout / "data/13_sft_data/examples.parquet"

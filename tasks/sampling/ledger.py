@@ -2,8 +2,11 @@
 
 One line an entry, `<checksum> <JSON of key and value>`, appended and synced before it counts. A kill can tear the last
 line and nothing else; it is cut off and said. A line damaged later is passed over and said: what it held is asked again.
+A second process that opens it is refused: each would take the other's half-written line for a torn one.
 """
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -11,6 +14,8 @@ import os
 import threading
 from pathlib import Path
 from typing import Any, Self
+
+from tasks.provenance.artifacts import ArtifactError
 
 _log = logging.getLogger(__name__)
 
@@ -22,15 +27,25 @@ def digest(content: Any) -> str:
 
 
 class Ledger:
-    """Key -> JSON value in the file `path`, from any thread; a context manager. One process writes it at a time."""
+    """Key -> JSON value in the file `path`, from any thread; a context manager.
+
+    ArtifactError where another process has it open. The lock is of the process, so that a kill releases it whatever
+    children are left.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a+b")  # noqa: SIM115 - closed by close()
+        # unbuffered: what a full disk refused must not be written later, after other lines
+        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # key -> offset and length of its line
-        self._read_all()
+        try:
+            self._take()
+            self._read_all()
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +60,8 @@ class Ledger:
         return key in self._places
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:  # not under the hands of a thread that writes
+            self._file.close()
 
     def get(self, key: str) -> Any:
         """The value kept under `key`; None where there is none, or where its line no longer is what was written."""
@@ -65,26 +81,43 @@ class Ledger:
         line = _sum(blob) + b" " + blob + b"\n"
         with self._lock:
             at = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            try:
+                written = 0
+                while written < len(line):  # a disk that fills up takes a part first
+                    written += self._file.write(line[written:])
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(at)
+                raise
             self._places[key] = (at, len(line))
 
+    def _take(self) -> None:
+        """The file for this process alone."""
+        try:
+            fcntl.lockf(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                return  # a file system without locks
+            raise ArtifactError(
+                f"{self.path} is being written by another process: wait for that run, or end it"
+            ) from None
+
     def _read_all(self) -> None:
-        at, damaged = 0, 0
+        at, damaged, torn = 0, 0, 0
         self._file.seek(0)
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                _log.warning(
-                    "%s: its last line, %d bytes, was torn by a kill: cut off and asked again", self.path, len(line)
-                )
-                self._file.truncate(at)
-                break
-            if (entry := _entry(line)) is None:
-                damaged += 1
-            else:
-                self._places[entry["key"]] = (at, len(line))
-            at += len(line)
+        with open(self._file.fileno(), "rb", closefd=False) as lines:  # closing a descriptor would release the lock
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    torn = len(line)
+                    break
+                if (entry := _entry(line)) is None:
+                    damaged += 1
+                else:
+                    self._places[entry["key"]] = (at, len(line))
+                at += len(line)
+        if torn:
+            _log.warning("%s: its last line, %d bytes, was torn by a kill: cut off and asked again", self.path, torn)
+            self._file.truncate(at)
         if damaged:
             _log.warning("%s: %d damaged lines passed over: what they held is asked again", self.path, damaged)
 

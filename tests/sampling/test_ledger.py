@@ -1,11 +1,15 @@
 """The ledger on a real disk: what was acknowledged survives a kill, what is damaged is asked again."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tasks.provenance.artifacts import ArtifactError
 from tasks.sampling.ledger import Ledger, digest
 
 WRITE = """
@@ -27,6 +31,8 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path):
         for line in process.stdout:
             acknowledged = int(line)
             if acknowledged >= 120 * turn:
+                with pytest.raises(ArtifactError, match="being written by another process"):
+                    Ledger(path)
                 process.send_signal(signal.SIGKILL)
                 break
         acknowledged = max([acknowledged, *(int(line) for line in process.stdout if line.endswith("\n"))])
@@ -51,6 +57,25 @@ def test_a_torn_line_is_cut_off_wherever_it_is_torn(tmp_path, caplog):
         with Ledger(path) as ledger:
             assert (ledger.get("a"), ledger.get("b")) == (1, "again")
     assert caplog.text.count("torn by a kill") == len(lines) - whole - 1
+
+
+def test_what_a_full_disk_refused_is_nowhere_and_is_not_written_later(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        ledger.add("a", 1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 30, hard))  # room for a part of the next line
+        try:
+            with pytest.raises(OSError):
+                ledger.add("b", "x" * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "b" not in ledger
+        ledger.add("c", 3)
+        assert (ledger.get("a"), ledger.get("c")) == (1, 3)
+    assert path.read_bytes().count(b"\n") == 2
+    with Ledger(path) as ledger:
+        assert (ledger.get("a"), ledger.get("b"), ledger.get("c")) == (1, None, 3)
 
 
 def test_any_changed_byte_is_noticed(tmp_path):

@@ -39,10 +39,13 @@ def client(key_variable: str, concurrency: int, timeout: float) -> "httpx.Client
     import httpx
 
     key = os.environ.get(key_variable)
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     return httpx.Client(
         timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT), pool=None),
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+        limits=limits,
+        # a server on this machine is not behind $HTTP_PROXY
+        mounts={f"all://{host}": httpx.HTTPTransport(limits=limits) for host in ("127.0.0.1", "localhost")},
     )
 
 
@@ -80,8 +83,9 @@ def _exchange(client: "httpx.Client", url: str, body: dict | None, timeout: floa
     import httpx
 
     deadline, content = time.monotonic() + timeout, bytearray()
+    patience = httpx.Timeout(timeout, connect=min(timeout, CONNECT), pool=None)  # of each read; the deadline is of all
     try:
-        with client.stream("GET" if body is None else "POST", url, json=body) as response:
+        with client.stream("GET" if body is None else "POST", url, json=body, timeout=patience) as response:
             for part in response.iter_bytes():
                 content += part
                 if time.monotonic() > deadline:
@@ -91,7 +95,7 @@ def _exchange(client: "httpx.Client", url: str, body: dict | None, timeout: floa
         raise Passing(f"{type(error).__name__}: {error or f'none within {CONNECT:g} s'}", reached=False) from error
     except httpx.TimeoutException as error:
         raise Passing(f"no reply within {timeout:g} s ({type(error).__name__})") from error
-    except httpx.TransportError as error:  # reset, cut short
+    except (httpx.TransportError, httpx.DecodingError) as error:  # reset, cut short
         raise Passing(f"{type(error).__name__}: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise Final(f"{type(error).__name__}: {error}") from error

@@ -1,5 +1,6 @@
 """What every engine gives and how it is asked: the types; tasks/sampling/engine.py opens one."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -27,6 +28,16 @@ class Sample:
     def tokens(self) -> int | None:
         """Generated tokens, end of sequence included."""
         return self.counted if self.ids is None else len(self.ids)
+
+
+def checked(prompts: list[str], k: int, temperature: float, top_p: float, max_tokens: int) -> None:
+    """EngineError where no engine could draw what is asked."""
+    if k < 1 or max_tokens < 1:
+        raise EngineError(f"{k} samples of at most {max_tokens} tokens cannot be drawn: both must be 1 or more")
+    if not (0 <= temperature < math.inf and 0 < top_p <= 1):
+        raise EngineError(f"temperature {temperature} and top_p {top_p}: 0 or more, and above 0 up to 1")
+    if "" in prompts:
+        raise EngineError(f"prompt {prompts.index('')} is empty: there is nothing to continue")
 
 
 class Engine(Protocol):

@@ -22,7 +22,7 @@ from tasks.sampling.answers import AnswerError, samples_of
 from tasks.sampling.http import Final, Passing
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import end_of
-from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.sample import EngineError, Sample, checked
 from tasks.sampling.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class ServerEngine:
         self.sha = f"{self.model}@{settings.revision}" if foreign else weights_sha(checkpoint)
         self.protocol = {"samples_per_request": settings.samples_per_request}
         self.protocol |= {} if self._exact else {"api": settings.api, "dialect": self.dialect}
+        self.protocol |= {} if settings.send_seed else {"send_seed": False}
+        self.protocol |= {"dtype": settings.serving.dtype} if server and settings.serving.dtype != "auto" else {}
         self.ledger = Ledger(ledger_folder / f"samples-server-{digest(self.sha)[:16]}.jsonl") if ledger_folder else None
         self._stop = threading.Event()
         self._answered = time.monotonic()  # when the server last gave a sign of life
@@ -108,6 +110,7 @@ class ServerEngine:
         progress: "Progress | None" = None,
     ) -> list[list[Sample]]:  # fmt: skip
         """See Engine.sample; `progress` hears of prompts as their last sample comes in."""
+        checked(prompts, k, temperature, top_p, max_tokens)
         requests = self._requests(prompts, k, temperature, top_p, max_tokens, seed)
         out: list[list[Sample | None]] = [[None] * k for _ in prompts]
         missing, done, tokens = [k] * len(prompts), 0, 0
@@ -144,7 +147,7 @@ class ServerEngine:
         body |= {"messages": [{"role": "user", "content": prompt}]} if s.api == "chat" else {"prompt": prompt}
         body |= {"n": n} if n > 1 else {}
         body |= {"seed": seed} if s.send_seed else {}
-        if s.logprobs and self.dialect != "transformers":
+        if self._tells_logprobs(temperature, top_p):
             body |= {"logprobs": True} if s.api == "chat" else {"logprobs": 0 if self.dialect == "vllm" else 1}
         if self.dialect == "vllm":  # without these, top_k and the like come from the checkpoint's generation config
             body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "stop_token_ids": self.end}
@@ -152,6 +155,15 @@ class ServerEngine:
         if self.dialect == "transformers":
             body |= {"generation_config": self._generation_config(temperature, top_p, max_tokens)}
         return body
+
+    def _tells_logprobs(self, temperature: float, top_p: float) -> bool:
+        """Whether log-probabilities are asked for: those of T = 1 and top-p 1, whatever the samples are drawn with.
+
+        vLLM gives them of the raw logits; others of the distribution that is sampled (github.com/sgl-project/sglang/pull/8375),
+        which is the same only at T = 1 and top-p 1.
+        """
+        plain = temperature == 1 and top_p == 1
+        return self.settings.logprobs and (self.dialect == "vllm" or (self.dialect == "openai" and plain))
 
     def _generation_config(self, temperature: float, top_p: float, max_tokens: int) -> str:
         """For `transformers serve`, which otherwise decodes greedily whatever the temperature."""
@@ -168,6 +180,7 @@ class ServerEngine:
                 self.client, f"{self.url}/models", None, 30.0, self.settings.key_variable, "list of models"
             )
             names = [str(m["id"]) for m in listed["data"]]
+            places = [m.get("root") for m in listed["data"]]
         except (Passing, Final, LookupError, TypeError) as error:
             raise EngineError(
                 f"engine server: {self.url}/models: {error}; is it running? Or name its `model:`"
@@ -176,7 +189,18 @@ class ServerEngine:
             raise EngineError(
                 f"engine server: {self.url} serves {', '.join(names) or 'no model'}: name one as `model:`"
             )
+        self._the_same(places[0])
         return names[0]
+
+    def _the_same(self, root: str | None) -> None:
+        """EngineError where the folder that the server says it serves lies here and holds other weights."""
+        if not isinstance(root, str) or not list(Path(root).glob("*.safetensors")):
+            return
+        if (theirs := weights_sha(Path(root))) != (ours := weights_sha(self.checkpoint)):
+            raise EngineError(
+                f"engine server: {self.url} serves {root}, whose weights ({theirs[:12]}) are not those of {self.checkpoint} "
+                f"({ours[:12]}): serve that, or name the other model with `model` and `revision`"
+            )
 
     def _answers(self, requests: list[_Request], max_tokens: int):
         """(request, (samples, whether they were asked for now)) of each as it comes; EngineError once one is lost."""
@@ -240,12 +264,14 @@ class ServerEngine:
                 answer = http.ask(self.client, url, request.body, s.timeout, s.key_variable, "completion")
                 self._answered = time.monotonic()
                 tokenizer = self.tokenizer if self._exact else None
-                wanted = s.logprobs and self.dialect != "transformers"
+                wanted = "logprobs" in request.body
                 return samples_of(
                     answer, request.n, s.api, tokenizer, self.end if tokenizer is not None else [], wanted, max_tokens
                 )
             except Passing as error:
                 bad += error.reached
+                if error.reached:  # it lived until now, if only to lose a request of hours by its death
+                    self._answered = time.monotonic()
                 self._give_up(error, bad)
                 stop.wait(http.pause(request.key, tries, error.wait, s.backoff, s.max_wait))
                 if stop.is_set() or self._stop.is_set():

@@ -12,7 +12,9 @@ class TransformersSettings(Settings):
 
     name: Literal["transformers"] = "transformers"
     batch_rows: int | None = Field(
-        None, ge=1, description="sequences decoded together at most; null: what memory holds, 1,024 at most"
+        None,
+        ge=1,
+        description="sequences decoded together at most, though all samples of a prompt are; null: what memory holds, 1,024 at most",
     )
     static_cache: bool = Field(
         False, description="keys and values in one block of the full length, for fixed shapes on a GPU"

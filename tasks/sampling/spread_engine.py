@@ -17,7 +17,7 @@ from tasks.provenance.artifacts import weights_sha
 from tasks.sampling.policy import Policy, load_policy
 from tasks.sampling.sample import EngineError, Sample
 from tasks.sampling.settings import TransformersSettings
-from tasks.sampling.transformers_engine import Batch, TransformersEngine, ledger_of, sample_batch
+from tasks.sampling.transformers_engine import Batch, TransformersEngine, context_of, ledger_of, sample_batch
 
 
 class SpreadEngine(TransformersEngine):
@@ -28,6 +28,7 @@ class SpreadEngine(TransformersEngine):
         execution: Execution,
     ):  # fmt: skip
         super().__init__(policy, settings, ledger)
+        self.context = context_of(policy)
         self.checkpoint, self.folder, self.threads, self.execution = checkpoint.resolve(), folder, threads, execution
 
     def _made(self, batches: list[Batch], keys: list[str], how: dict) -> Iterator[list[list[Sample]]]:

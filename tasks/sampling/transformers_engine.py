@@ -5,6 +5,7 @@ the same arguments give the same samples, in whatever order and wherever its bat
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from tasks.rows import derive_seed
 from tasks.sampling.decoding import Fixed, Growing, full_attention, generate
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import Policy, end_ids, load_policy
-from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.sample import EngineError, Sample, checked
 from tasks.sampling.settings import TransformersSettings
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def sample_batch(
             end,
             decoder,
         )
+    if not all(math.isfinite(p) for row in logprobs for p in row):
+        raise EngineError(f"engine transformers: the model {policy.sha[:12]} gives logits that are no numbers")
     texts = policy.tokenizer.batch_decode([t[:-1] if t[-1] in end else t for t in tokens])
     flat = [
         Sample(text, t, lp, "stop" if t[-1] in end else "length")
@@ -117,6 +120,7 @@ class TransformersEngine:
     """`policy` as an Engine. `ledger`: keeps finished batches; None for none."""
 
     name, continues = "transformers", True
+    context: int | None = None  # tokens of prompt and completion at most; None: whatever comes
 
     def __init__(self, policy: Policy, settings: TransformersSettings | None = None, ledger: Ledger | None = None):
         self.policy, self.settings, self.ledger = policy, settings or TransformersSettings(), ledger
@@ -157,9 +161,11 @@ class TransformersEngine:
         progress: "Progress | None" = None,
     ) -> list[list[Sample]]:  # fmt: skip
         """See Engine.sample; batches that the ledger holds are read from it."""
+        checked(prompts, k, temperature, top_p, max_tokens)
         out: list[list[Sample]] = [[] for _ in prompts]
         generated = done = 0
         how = {"k": k, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        self._fit(prompts, max_tokens)
         batches = lay_out(self.policy, prompts, k, max_tokens, seed, self.settings.batch_rows)
         keys = [digest([self.sha, self.protocol, batch.ids, batch.seed, *how.values()]) for batch in batches]
         kept = [self.ledger.get(key) if self.ledger is not None else None for key in keys]
@@ -180,6 +186,17 @@ class TransformersEngine:
                 progress(done, len(prompts), "prompts", tokens=generated)
         return out
 
+    def _fit(self, prompts: list[str], max_tokens: int) -> None:
+        """EngineError where a completion could run past the positions that the checkpoint knows: it would be noise."""
+        if self.context is None or not prompts:
+            return
+        longest = max(map(len, self.tokenizer(prompts, add_special_tokens=False)["input_ids"])) + max_tokens
+        if longest > self.context:
+            raise EngineError(
+                f"engine transformers: a prompt with {max_tokens} tokens to come needs a context of {longest}, and the "
+                f"checkpoint has {self.context}: lower max_tokens, or train with a longer context"
+            )
+
     def _made(self, batches: list[Batch], keys: list[str], how: dict) -> Iterator[list[list[Sample]]]:
         """The groups of each batch, in order; `keys` name the batches by all that decides their samples."""
         return (sample_batch(self.policy, batch, **how, decoder=self.decoder) for batch in batches)
@@ -188,7 +205,14 @@ class TransformersEngine:
 def open_here(settings: TransformersSettings, checkpoint: Path, work: Path | None, threads: int) -> TransformersEngine:
     """The checkpoint in this process: on the GPU in bf16 where there is one, else on `threads` CPU threads."""
     policy = load_policy(checkpoint, threads)
-    return TransformersEngine(policy, settings, ledger_of(work, policy.sha))
+    engine = TransformersEngine(policy, settings, ledger_of(work, policy.sha))
+    engine.context = context_of(policy)
+    return engine
+
+
+def context_of(policy: Policy) -> int | None:
+    """Positions that the checkpoint knows, by its config; None where that says nothing."""
+    return getattr(policy.model.config, "max_position_embeddings", None)
 
 
 def ledger_of(work: Path | None, sha: str) -> Ledger | None:

@@ -6,6 +6,7 @@ CPUs must, it is reached as a server instead: tasks/sampling/server_engine.py.
 
 import functools
 import gc
+import math
 from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
@@ -15,7 +16,7 @@ from tasks.provenance.artifacts import weights_sha
 from tasks.rows import derive_seed
 from tasks.sampling.ledger import Ledger, digest
 from tasks.sampling.policy import end_of
-from tasks.sampling.sample import EngineError, Sample
+from tasks.sampling.sample import EngineError, Sample, checked
 from tasks.sampling.settings import VLLMSettings
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class VLLMEngine:
         progress: "Progress | None" = None,
     ) -> list[list[Sample]]:  # fmt: skip
         """See Engine.sample; a call's worth of prompts that the ledger holds is read from it."""
+        checked(prompts, k, temperature, top_p, max_tokens)
         seeds, seen = [], Counter()
         for prompt in prompts:
             seen[prompt] += 1
@@ -131,6 +133,8 @@ class VLLMEngine:
         if output.finish_reason not in ("stop", "length") or not ids:
             raise EngineError(f"engine vllm: a completion did not end (finish_reason {output.finish_reason!r})")
         logprobs = [float(step[token].logprob) for step, token in zip(output.logprobs, ids, strict=True)]
+        if not all(map(math.isfinite, logprobs)):
+            raise EngineError(f"engine vllm: {self.checkpoint} gives logits that are no numbers: set another dtype")
         text = self.tokenizer.decode(ids[:-1] if ids[-1] in self.end else ids)
         return Sample(text, ids, logprobs, output.finish_reason)
 

@@ -17,6 +17,7 @@ _sampling = threading.Lock()
 class Server:
     def __init__(self, policy, port: int = 0, models: tuple[str, ...] = ("tiny",), seconds: float = 0.0):
         self.policy, self.models, self.seconds = policy, models, seconds
+        self.root = None  # the folder that it says it serves
         self.port = port
         self.asked: list[dict] = []  # every request's body, in order of coming
         self.keys: list[str | None] = []
@@ -58,7 +59,7 @@ class Server:
         for i, s in enumerate(drawn):
             choice = {"index": i, "text": s.text, "finish_reason": s.finish, "logprobs": None}
             if body.get("logprobs") is not None:
-                choice["logprobs"] = {"token_logprobs": s.logprobs}
+                choice["logprobs"] = {"token_logprobs": list(s.logprobs)}
             choices.append(choice | ({"token_ids": s.ids} if body.get("return_token_ids") else {}))
         return {"choices": choices[::-1], "usage": {"completion_tokens": sum(len(s.ids) for s in drawn)}}
 
@@ -79,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.send(200, {"data": [{"id": name} for name in self.state.models]})
+        self.send(200, {"data": [{"id": name, "root": self.state.root} for name in self.state.models]})
 
     def do_POST(self):
         state = self.state
@@ -157,6 +158,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_unequal(self, answer):
         self.changed(answer, logprobs={"token_logprobs": [-1.0]}, token_ids=[5, 6])
+
+    def do_nan(self, answer):
+        answer["choices"][0]["logprobs"]["token_logprobs"][0] = float("nan")
+        self.say(answer)
+
+    def do_above_0(self, answer):
+        answer["choices"][0]["logprobs"]["token_logprobs"][0] = 0.5
+        self.say(answer)
+
+    def do_twice(self, answer):
+        self.say(answer | {"choices": answer["choices"][:1] * len(answer["choices"])})
+
+    def do_odd_types(self, answer):
+        self.changed(answer, logprobs=None, token_ids=["5", None])
+
+    def do_too_long(self, answer):
+        self.changed(answer, finish_reason="length", token_ids=[5] * 9, logprobs={"token_logprobs": [-1.0] * 9})
 
     def do_withheld(self, answer):
         self.changed(answer, finish_reason="content_filter")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 
 from tasks.provenance.artifacts import weights_sha
 from tasks.rows import COMPLETION
+from tasks.sampling import http
+from tasks.sampling.answers import samples_of
 from tasks.sampling.engine import EngineError, engine_settings, open_engine
 from tasks.sampling.policy import load_policy
 from tasks.sampling.rows import completion_rows
@@ -83,11 +86,12 @@ def test_rows_name_engine_weights_and_settings(server, checkpoint):
 
 
 PASSING = ["500", "429", "cut", "reset", "html", "slow", "error_in_200", "aborted", "no_tokens", "unequal"]
+PASSING += ["nan", "above_0", "twice"]
 
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_failure_that_passes_is_tried_again(server, checkpoint, fault):
-    with opened(server, checkpoint, timeout=3 if fault == "slow" else 60) as engine:
+    with opened(server, checkpoint, concurrency=1, timeout=3 if fault == "slow" else 60) as engine:
         expected = engine.sample(PROMPTS[:1], **ASK)
         server.asked.clear()
         server.faults = [fault]
@@ -106,6 +110,9 @@ def test_a_failure_that_passes_is_tried_again(server, checkpoint, fault):
         ("withheld", 1, "content_filter"),
         ("fewer", 1, "gave 1 of 2 samples: set samples_per_request: 1"),
         ("no_ids", 1, "no token ids.*set dialect: openai"),
+        ("nan", 3, "log-probabilities that are none"),
+        ("odd_types", 1, "no log-probabilities"),
+        ("too_long", 1, "9 tokens where 8 were asked for"),
         ("no_logprobs", 1, "no log-probabilities: set logprobs: false"),
         ("short", 1, "cut a completion off after 2 of 8 tokens.*larger max_model_len"),
     ],
@@ -131,6 +138,105 @@ def test_nobody_there_fails_in_bounded_time(checkpoint, policy):
     ):
         engine.sample(PROMPTS, **ASK)
     assert 0.5 < time.monotonic() - begun < 10
+
+
+def test_a_silent_or_a_dripping_server_is_left_in_time_whatever_the_clients_own_patience():
+    kept, answer = [], b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+
+    def drip(listening, first, kept):
+        kept.append(connection := listening.accept()[0])
+        connection.recv(65536)
+        connection.sendall(first)
+        for _ in range(200 if first else 0):
+            time.sleep(0.05)
+            try:
+                connection.send(b" ")
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as there, http.client("NO_KEY", 1, 60) as client:
+        for first, why in ((b"", "no reply within 0.4 s"), (answer, "no complete reply within 0.4 s")):
+            threading.Thread(target=drip, args=(there, first, kept), daemon=True).start()
+            begun = time.monotonic()
+            with pytest.raises(http.Passing, match=why):
+                http.ask(client, f"http://127.0.0.1:{there.getsockname()[1]}/v1/models", None, 0.4, "NO_KEY")
+            assert time.monotonic() - begun < 8
+
+
+def test_a_request_that_takes_longer_than_give_up_survives_a_restart(policy, checkpoint):
+    """Nobody has answered for longer than that, but until it died the server was there."""
+    with Server(policy, seconds=1.5) as first:
+        first.always = "reset"
+
+        def fall_and_rise():
+            while not first.asked:
+                time.sleep(0.01)
+            first.__exit__()
+            while first.busy:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            with Server(policy, first.port) as second:
+                over.wait(60)
+                assert len(second.asked) == 1
+
+        over = threading.Event()
+        killer = threading.Thread(target=fall_and_rise)
+        killer.start()
+        with opened(first, checkpoint, give_up=1.3) as engine:
+            assert len(engine.sample(PROMPTS[:1], **ASK | {"k": 1})[0]) == 1
+        over.set()
+        killer.join()
+
+
+def test_a_server_of_other_weights_is_found_out_where_its_folder_lies_here(server, checkpoint, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other, ignore=shutil.ignore_patterns("manifest.json"))
+    server.root = str(other)
+    opened(server, checkpoint).__exit__()
+    weights = (other / "model.safetensors").read_bytes()
+    (other / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(EngineError, match="serves .*other, whose weights .* are not those of"):
+        opened(server, checkpoint)
+
+
+def test_log_probabilities_are_of_temperature_1_or_none(server, checkpoint):
+    """vLLM gives them of the raw logits; what another server gives at another temperature is not asked for."""
+    cool = ASK | {"k": 1, "temperature": 0.5}
+    with opened(server, checkpoint, dialect="openai", send_seed=False) as engine:
+        ((plain,),) = engine.sample(PROMPTS[:1], **ASK | {"k": 1})
+        ((sample,),) = engine.sample(PROMPTS[:1], **cool)
+        ((narrow,),) = engine.sample(PROMPTS[:1], **ASK | {"k": 1, "top_p": 0.9})
+    assert plain.logprobs and (sample.logprobs, narrow.logprobs) == (None, None)
+    assert ["logprobs" in body for body in server.asked] == [True, False, False]
+    assert engine.protocol["send_seed"] is False and not any("seed" in body for body in server.asked)
+    with opened(server, checkpoint) as engine:
+        ((sample,),) = engine.sample(PROMPTS[:1], **cool)
+    assert server.asked[-1]["logprobs"] == 0 and sample.logprobs == server.samples(server.asked[-1])[0].logprobs
+
+
+def test_an_empty_text_counts_only_where_a_token_was_made_and_half_a_character_is_marked():
+    def said(text, **more):
+        choices = [{"index": 0, "text": text, "finish_reason": "stop"}]
+        return samples_of({"choices": choices, **more}, 1, "completions", None, [], False, 8)[0]
+
+    assert said("", usage={"completion_tokens": 1}).text == ""
+    for usage in (None, [], {"completion_tokens": 0}, {"completion_tokens": "1"}):
+        with pytest.raises(http.Passing, match="without text"):
+            said("", usage=usage)
+    assert said("a\ud83d").text == "a\ufffd" and said("\ud83d\ude00").text == "😀" and said("\ufeffé").text == "\ufeffé"
+
+
+@pytest.mark.parametrize(
+    "changed, why",
+    [({"k": 0}, "0 samples"), ({"max_tokens": 0}, "at most 0 tokens"), ({"top_p": 0.0}, "top_p 0"), ({"temperature": -1.0}, "temperature -1")],
+    ids=["k", "max_tokens", "top_p", "temperature"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["server", "transformers"])
+def test_what_nobody_can_draw_is_refused_before_it_is_asked(server, checkpoint, name, changed, why):
+    engine = opened(server, checkpoint) if name == "server" else open_engine(engine_settings(name), checkpoint)
+    with engine, pytest.raises(EngineError, match=why):
+        engine.sample(PROMPTS, **ASK | changed)
+    assert not server.asked
 
 
 def test_a_server_that_dies_and_comes_back_is_asked_for_the_rest_alone(policy, checkpoint, tmp_path):
@@ -230,9 +336,10 @@ def test_a_killed_run_asks_again_for_what_was_on_the_wire_and_nothing_else(polic
 
 def test_a_chat_endpoint_is_asked_with_messages_and_its_thought_goes_back_between_tags(server, checkpoint, monkeypatch):
     monkeypatch.setenv("A_KEY", "secret")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # not for a server on this machine
     chat = {"api": "chat", "dialect": "openai", "model": "vendor", "revision": "2026-01", "key_variable": "A_KEY"}
     with opened(server, checkpoint, **chat) as engine:
-        ((first, second),) = engine.sample(PROMPTS[:1], k=2, temperature=0.7, top_p=0.9, max_tokens=12, seed=0)
+        ((first, second),) = engine.sample(PROMPTS[:1], k=2, temperature=1.0, top_p=1.0, max_tokens=12, seed=0)
     (body,) = server.asked
     assert body["messages"] == [{"role": "user", "content": PROMPTS[0]}] and body["model"] == "vendor"
     assert not {"top_k", "return_token_ids", "prompt"} & set(body) and server.keys == ["Bearer secret"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tasks.sampling.decoding import _filter_top_p
-from tasks.sampling.engine import engine_settings, open_engine
+from tasks.sampling.engine import EngineError, engine_settings, open_engine
 from tasks.sampling.policy import load_policy
 from tasks.sampling.transformers_engine import TransformersEngine, sample, sample_batch
 
@@ -88,6 +88,26 @@ def test_samples_follow_the_distribution(policy, temperature, top_p):
 def test_top_p_keeps_the_smallest_set_that_holds_the_mass():
     kept = _filter_top_p(torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.97, 0.01, 0.01, 0.01]]), 0.7)
     assert kept.tolist() == [[0, 0.5, 0, 0.25], [pytest.approx(0.97), 0, 0, 0]]
+
+
+def test_a_prompt_beyond_the_context_and_an_empty_one_are_refused(checkpoint):
+    ask = {"k": 1, "temperature": 0.0, "top_p": 1.0, "seed": 0}
+    with open_engine(engine_settings("transformers"), checkpoint) as engine:
+        room = engine.context - len(engine.tokenizer(PROMPTS[1])["input_ids"])
+        engine._fit(PROMPTS[1:2], room)
+        with pytest.raises(EngineError, match=f"needs a context of {engine.context + 1}.*has {engine.context}"):
+            engine.sample(PROMPTS[1:2], **ask, max_tokens=room + 1)
+        with pytest.raises(EngineError, match="prompt 1 is empty"):
+            engine.sample([PROMPTS[0], ""], **ask, max_tokens=4)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_whose_logits_are_no_numbers_gives_no_samples(checkpoint, temperature):
+    broken = load_policy(checkpoint)
+    with torch.no_grad():
+        broken.model.get_output_embeddings().weight[7] = float("nan")
+    with pytest.raises((EngineError, RuntimeError), match="no numbers|nan"):
+        sample(broken, PROMPTS[:1], k=1, temperature=temperature, top_p=1.0, max_tokens=4, seed=0)
 
 
 def test_no_prompts_no_samples(policy):

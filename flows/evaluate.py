@@ -6,7 +6,7 @@ says how much RL elicited. Departures: T = 1 and no nucleus at `cpu` (paper: 0.6
 would hide how often the tiny model goes wrong. Every model is sampled with the same seeds.
 """
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flows.orchestration.stage import Run, stage
 from tasks.evaluation import elicitation, metrics
@@ -35,6 +35,14 @@ class Params(Settings):
     engine: EngineSettings = Field(
         TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
     )
+
+    @model_validator(mode="after")
+    def _its_own_weights(self):
+        if getattr(self.engine, "revision", None):
+            raise ValueError(
+                "engine.revision names a model that is none of `models`: its scores would stand under their names"
+            )
+        return self
 
 
 def choose(rows: list[dict], p: Params) -> list[dict]:
@@ -98,7 +106,7 @@ def body(p: Params, run: Run) -> dict:
     verifier = verifier_version(*sorted({q["domain"] for q in problems}))
     protocol = Protocol(
         problems=len(problems), k=p.k, seed=run.root_seed, temperature=p.temperature, top_p=p.top_p, max_tokens=p.max_tokens,
-        split="final", template=run.template, template_hash=template_hash(run.template), verifier=verifier,
+        split="final", template=run.template if engine.continues else f"{run.template} as a chat message", template_hash=template_hash(run.template), verifier=verifier,
         sources=sorted(p.sources),
     )  # fmt: skip
     return {
@@ -108,6 +116,7 @@ def body(p: Params, run: Run) -> dict:
         "parameters": parameters(run.root / checkpoint),
         "elicitation": elicitation.free(free, running_sums.style if own_family else None) | elicited,
         "protocol": protocol.model_dump(),
+        **({"engine": {"name": engine.name, **engine.protocol}} if engine.name != "transformers" else {}),
     }
 
 

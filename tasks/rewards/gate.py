@@ -5,6 +5,7 @@ guesses, the cheapest way to more reward is to stop thinking.
 """
 
 from tasks.prompts.templates import render
+from tasks.provenance.artifacts import ArtifactError
 from tasks.responses import parse
 from tasks.sampling.sample import Engine
 from tasks.training.settings import Gate
@@ -13,7 +14,7 @@ from tasks.verification.verify import verify
 DIRECT = "<think> </think><answer>"  # forces an answer without reasoning
 
 
-class GateError(Exception):
+class GateError(ArtifactError):
     """The base is not worth running RL on; the message gives both accuracies."""
 
 
@@ -28,6 +29,10 @@ def measure(
     chosen = sorted(prompts, key=lambda row: row["id"])[: p.prompts]
     if not chosen:
         raise GateError("no validation prompts to measure the base on: raise prompts.validation_share")
+    if not engine.continues:
+        raise GateError(
+            "a chat endpoint cannot be made to guess, which the gate compares with: set gate.engine to another"
+        )
     texts = [render(template, row["text"]) for row in chosen]
     settings = {"k": p.samples, "temperature": temperature, "top_p": 1.0}
     free = engine.sample(texts, max_tokens=max_tokens, seed=seed, **settings)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PAUSE = 0.2  # seconds between looks at the workers
 GRACE = 15.0  # seconds that the ranks of a failed job have to end by themselves
+ROOM = "room"  # file in the job's folder that makes place for the first failure on a full disk
 PREFIX = "R1_LAUNCH_PREFIX"  # command before each machine's launcher
 STARTER = "R1_LAUNCHED_BY"  # process id of the stage, with which the launcher dies
 ROOT = Path(__file__).resolve().parents[2]  # where `tasks` lies
@@ -68,6 +69,7 @@ def call(function: str, arguments: dict[str, Any], work: Path, config: Path, pro
     for name in ("result.json", "error.json", "stop", "progress.jsonl", "job.json"):
         (folder / name).unlink(missing_ok=True)
     paths = {key: str(value.resolve()) if isinstance(value, Path) else value for key, value in arguments.items()}
+    make_room(folder)
     write_json(folder / "job.json", {"function": function, "arguments": paths})
     prefix = shlex.split(os.environ.get(PREFIX, ""))
     command = [*prefix, sys.executable, "-m", "tasks.training.node", str(config.resolve()), str(folder.resolve())]
@@ -81,7 +83,12 @@ def call(function: str, arguments: dict[str, Any], work: Path, config: Path, pro
     _tell(said, progress)
     if (folder / "result.json").is_file():
         return json.loads((folder / "result.json").read_text())
-    raise _error(folder, process.returncode, came)
+    raise failure(folder, process.returncode, came)
+
+
+def make_room(folder: Path) -> None:
+    """Take what the first failure needs, so that a disk which fills up does not silence it; random: no file of zeros."""
+    (folder / ROOM).write_bytes(os.urandom(1 << 16))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -145,7 +152,7 @@ def _end(process: subprocess.Popen) -> None:
                 continue
 
 
-def _error(folder: Path, status: int, came: list[str]) -> BaseException:
+def failure(folder: Path, status: int, came: list[str]) -> BaseException:
     """What went wrong, as an exception of the class that a worker raised, where that can be made again."""
     try:
         error = json.loads((folder / "error.json").read_text())
@@ -153,7 +160,7 @@ def _error(folder: Path, status: int, came: list[str]) -> BaseException:
         if came:
             return stopping.Stopped(f"stopped by {came[0]} before the first step; nothing was to be saved")
         return LaunchError(
-            f"the training processes ended with status {status} and no message; their words: {folder}/rank-*.log"
+            f"the training processes ended with status {status} and no message; their words: this log, {folder}/rank-*.log"
         )
     stopped = error["class"].endswith(".Stopped")  # all of them
     where = f"[process {error['rank']}] " if error["rank"] and not stopped else ""

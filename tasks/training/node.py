@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import yaml
 
-from tasks.training.launch import STARTER, LaunchError, write_json
+from tasks.training.launch import ROOM, STARTER, LaunchError, write_json
 
 PR_SET_PDEATHSIG = 1
 WAIT = 600.0  # seconds that another machine waits for the job
@@ -31,8 +32,12 @@ def die_with(parent: int | None) -> None:
 
 def record(folder: Path, kind: str, message: str, rank: int) -> None:
     """The first failure of a job, by whoever meets it first: what the others say follows from it."""
-    part = folder / f"error.{os.getpid()}"
-    write_json(part, {"class": kind, "message": message, "rank": rank})
+    part, failure = folder / f"error.{os.getpid()}", {"class": kind, "message": message, "rank": rank}
+    try:
+        write_json(part, failure)
+    except OSError:  # the disk is full, which is what it has to tell of
+        (folder / ROOM).unlink(missing_ok=True)
+        write_json(part, failure)
     try:
         os.link(part, folder / "error.json")
     except FileExistsError:
@@ -46,7 +51,7 @@ def launch_arguments(config: Path, folder: Path) -> list[str]:
     Raises:
         LaunchError: the config asks for GPUs that are not here, or for machines that cannot find each other.
     """
-    settings = yaml.safe_load(config.read_text())
+    settings = _settings(config)
     machines = settings.get("num_machines", 1)
     here = max(1, settings.get("num_processes", 1) // machines)
     on_cpu = settings.get("use_cpu", False)
@@ -72,6 +77,25 @@ def launch_arguments(config: Path, folder: Path) -> list[str]:
             )
         more = ["--machine_rank", str(rank), "--main_process_ip", str(address), "--main_process_port", str(port)]
     return ["--config_file", str(config), *more, "--module", "tasks.training.worker", str(folder)]
+
+
+def _settings(config: Path) -> dict:
+    """The config as it stands, its numbers checked: what else is in it accelerate's parser checks."""
+    try:
+        settings = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as exc:
+        raise LaunchError(f"{config} cannot be read as YAML: {exc}") from None
+    if not isinstance(settings, dict):
+        raise LaunchError(f"{config} is no accelerate config, a mapping as in recipes/accelerate/single_gpu.yaml")
+    for key in ("num_machines", "num_processes"):
+        if not isinstance(settings.get(key, 1), int) or settings.get(key, 1) < 1:
+            raise LaunchError(f"{config}: {key}: {settings[key]} is no whole number from 1 on")
+    if settings.get("num_processes", 1) % settings.get("num_machines", 1):
+        raise LaunchError(
+            f"{config}: num_processes: {settings['num_processes']} are those of all machines together, a multiple of "
+            f"num_machines: {settings['num_machines']}"
+        )
+    return settings
 
 
 def _await_job(folder: Path) -> None:
@@ -106,6 +130,11 @@ def main(config: Path, folder: Path) -> int:
         return 1
     except LaunchError as exc:
         record(folder, f"{LaunchError.__module__}.LaunchError", str(exc), 0)
+        return 2
+    except Exception as exc:  # accelerate refuses its config, lacks a package, or machines did not meet
+        traceback.print_exc()
+        text = f"accelerate could not start the job of {config}: {type(exc).__name__}: {exc}"
+        record(folder, f"{LaunchError.__module__}.LaunchError", text, 0)
         return 2
     return 0
 

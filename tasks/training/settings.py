@@ -29,8 +29,9 @@ class Pretrain(Settings):
 class Rope(Settings):
     """Rotary position embeddings for contexts longer than the model's own; becomes part of the published config.
 
-    Open-R1 gave Qwen2.5-Math-7B (4,096 positions) 32,768 by a base frequency of 300,000: `{type: default, theta: 300000,
-    positions: 32768}`. `linear`, `yarn` and `llama3` are transformers' (modeling_rope_utils).
+    Open-R1 gave Qwen2.5-Math-7B (4,096 positions) a context of 32k by a base frequency of 300,000, without a factor
+    (model card of open-r1/OpenR1-Distill-7B): `{type: default, theta: 300000, positions: 32768}`. `linear`, `yarn` and
+    `llama3` are transformers' (modeling_rope_utils).
     """
 
     type: Literal["default", "linear", "yarn", "llama3"] = Field(

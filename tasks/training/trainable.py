@@ -49,13 +49,35 @@ def options(start: Path, p: OnDevice, longest: int) -> dict[str, Any]:
 
 
 def _attention(p: OnDevice) -> str | None:
-    """Name for transformers; None: the library's choice, which is sdpa where the model has it."""
-    if p.attention != "auto":
+    """Name for transformers; None: the library's choice, which is sdpa where the model has it.
+
+    Raises:
+        ArtifactError: flash attention is asked for where it cannot run; says what is missing.
+    """
+    if p.attention in ("eager", "sdpa"):
         return p.attention
+    lacking = _lacks_flash(p)
+    if p.attention == "auto":
+        return None if lacking else "flash_attention_2"
+    if lacking:
+        raise ArtifactError(
+            f"attention: flash_attention_2 cannot run: {lacking}; or say `attention: auto`, which takes sdpa without it"
+        )
+    return p.attention
+
+
+def _lacks_flash(p: OnDevice) -> str | None:
+    """What flash attention lacks here, with the remedy; None: nothing."""
     import torch
     from transformers.utils import is_flash_attn_2_available
 
-    return "flash_attention_2" if p.bf16 and torch.cuda.is_available() and is_flash_attn_2_available() else None
+    if not p.bf16:
+        return "it computes in 16 bits alone, set bf16: true"
+    if not torch.cuda.is_available():
+        return "there is no GPU here"
+    if not is_flash_attn_2_available():
+        return "the package is missing, pip install flash-attn --no-build-isolation"
+    return None
 
 
 def _four_bits():

@@ -1,7 +1,9 @@
 """What every TRL trainer here shares: resumable state in the work folder, progress, one log row per step."""
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +156,12 @@ def run(trainer, work: Path, out: Path | None = None, tokenizer=None) -> list[di
     trainer.create_model_card = lambda *args, **kwargs: None  # the manifest and the report say more
     with stopping.requests() as came:
         trainer.add_callback(_stopper(trainer, came))
-        trainer.train(resume_from_checkpoint=resume_point(work))
+        try:
+            trainer.train(resume_from_checkpoint=resume_point(work))
+        except RuntimeError as exc:
+            if "inline_container" in str(exc) and shutil.disk_usage(work).free < 1 << 20:  # torch's words for it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work / "trainer")) from exc
+            raise
         trainer.accelerator.wait_for_everyone()  # who ends early has the launcher end the others, in the middle of a save
     done, steps = trainer.state.global_step, trainer.state.max_steps
     if came and done < steps:

@@ -3,6 +3,7 @@
 Every rank calls the same function with the same arguments; rank 0 tells of its progress and hands back the result.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -32,13 +33,24 @@ def main(folder: Path) -> int:
             write_json(folder / "result.json", result)
         return 0
     except (Exception, stopping.Stopped, KeyboardInterrupt) as exc:  # noqa: BLE001  whatever it is, the stage tells of it
-        kind = type(exc)
         if not isinstance(exc, stopping.Stopped):
             traceback.print_exc()
-        record(folder, f"{kind.__module__}.{kind.__qualname__}", str(exc), rank)
+        found = full_disk(exc) or exc
+        record(folder, f"{type(found).__module__}.{type(found).__qualname__}", str(found), rank)
         return 1
     finally:
         _leave_group()
+
+
+def full_disk(exc: BaseException | None) -> OSError | None:
+    """The error of a full disk that this one is, or came from: what writes weights says it in words of its own."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return exc
+        if "(os error 28)" in str(exc):  # safetensors
+            return OSError(str(exc))
+        exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def _speak_into(log: Path) -> None:

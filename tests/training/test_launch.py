@@ -1,6 +1,8 @@
 """Jobs in processes of their own: what fails there is said here, and nothing outlives who asked for it."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 import yaml
 
 from tasks.provenance.artifacts import ArtifactError
-from tasks.training import launch, node
+from tasks.training import launch, node, worker
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
@@ -118,6 +120,49 @@ def test_too_few_gpus_are_an_error_with_the_remedy(monkeypatch):
         launch.LaunchError, match=r"asks for 8 GPUs on this machine, which has 1: correct num_processes"
     ):
         node.launch_arguments(ROOT / "recipes/accelerate/fsdp.yaml", Path("launch"))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a: [1,", "cannot be read as YAML"),
+        ("", "is no accelerate config"),
+        ("num_processes: many", "num_processes: many is no whole number"),
+        ("{num_machines: 2, num_processes: 3}", "num_processes: 3 are those of all machines together"),
+        (
+            "{compute_environment: LOCAL_MACHINE, distributed_type: MULTI_GPU, use_cpu: true, num_processes: 2, colour: red}",
+            "could not start the job.*unknown keys.*colour",
+        ),
+    ],
+    ids=["yaml", "empty", "number", "machines", "key"],
+)
+def test_a_config_that_is_none_is_said_to_the_stage(tmp_path, monkeypatch, text, match):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "own.yaml").write_text(text)
+    (tmp_path / "job.json").write_text("{}")
+    assert node.main(tmp_path / "own.yaml", tmp_path) == 2
+    error = json.loads((tmp_path / "error.json").read_text())
+    assert error["class"] == "tasks.training.launch.LaunchError" and str(tmp_path / "own.yaml") in error["message"]
+    assert re.search(match, error["message"])
+
+
+def test_a_full_disk_leaves_room_to_say_so(tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        launch.make_room(tmp_path)
+        try:
+            (tmp_path / "weights").write_bytes(bytes(1 << 20))
+        except OSError as exc:
+            full = RuntimeError("in the words of what saves weights")
+            full.__cause__ = exc
+        found = worker.full_disk(full)
+        node.record(tmp_path, "builtins.OSError", str(found), 1)
+        error = launch.failure(tmp_path, 1, [])
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert isinstance(error, OSError) and str(error) == "[process 1] [Errno 28] No space left on device"
 
 
 def test_machines_that_cannot_find_each_other_are_an_error(monkeypatch):

@@ -177,12 +177,22 @@ def test_sequences_longer_than_the_model_are_refused_with_the_remedy(checkpoint)
 
 
 def test_attention_is_flash_only_where_it_can_run(checkpoint, monkeypatch):
-    assert trainable.options(checkpoint, SFT(learning_rate=1.0), 64) == {}
-    assert trainable.options(checkpoint, SFT(learning_rate=1.0, attention="eager"), 64) == {
-        "attn_implementation": "eager"
-    }
+    def options(attention, bf16=True):
+        return trainable.options(checkpoint, SFT(learning_rate=1.0, attention=attention, bf16=bf16), 64)
+
+    def refused(match, **more):
+        with pytest.raises(
+            ArtifactError, match=f"attention: flash_attention_2 cannot run: {match}.*or say `attention: auto`"
+        ):
+            options("flash_attention_2", **more)
+
+    assert options("auto") == {} and options("eager") == {"attn_implementation": "eager"}
+    refused("there is no GPU here")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: False)
+    refused("the package is missing, pip install flash-attn")
+    assert options("auto") == {}
     monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
-    found = trainable.options(checkpoint, SFT(learning_rate=1.0, bf16=True), 64)
-    assert found == {"attn_implementation": "flash_attention_2"}
-    assert trainable.options(checkpoint, SFT(learning_rate=1.0, bf16=False), 64) == {}
+    refused("it computes in 16 bits alone, set bf16: true", bf16=False)
+    assert options("auto", bf16=False) == {}
+    assert options("auto") == options("flash_attention_2") == {"attn_implementation": "flash_attention_2"}

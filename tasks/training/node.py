@@ -131,7 +131,7 @@ def main(config: Path, folder: Path) -> int:
     except LaunchError as exc:
         record(folder, f"{LaunchError.__module__}.LaunchError", str(exc), 0)
         return 2
-    except Exception as exc:  # accelerate refuses its config, lacks a package, or machines did not meet
+    except Exception as exc:  # noqa: BLE001  accelerate refuses its config, lacks a package, or machines did not meet
         traceback.print_exc()
         text = f"accelerate could not start the job of {config}: {type(exc).__name__}: {exc}"
         record(folder, f"{LaunchError.__module__}.LaunchError", text, 0)

@@ -114,6 +114,33 @@ def test_configs_are_what_accelerates_own_parser_makes_of_them(config, monkeypat
         assert (args.machine_rank, args.main_process_ip) == (1, "10.0.0.1")
 
 
+def _batches(section):
+    """(examples of an optimizer step, of a forward pass) of every trainer under a section of a recipe."""
+    if not isinstance(section, dict):
+        return
+    if "prompts_per_step" in section:
+        yield section["prompts_per_step"] * section["group_size"], section["micro_batch"]
+    elif section.get("batch_size"):  # null: not published
+        yield section["batch_size"], section["micro_batch"]
+    for value in section.values():
+        yield from _batches(value)
+
+
+@pytest.mark.parametrize("recipe", ["gpu", "node", "paper"])
+def test_batches_of_a_recipe_divide_among_the_processes_of_its_config(recipe, monkeypatch):
+    from tasks.training.trainer import share
+
+    params = yaml.safe_load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
+    config = launch.config_file(ROOT, params["accelerate"])
+    processes = yaml.safe_load(config.read_text())["num_processes"] if config else 1
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    found = list(_batches(params))
+    assert len(found) >= 10
+    for batch, micro in found:
+        rows, passes = share(batch, micro)
+        assert rows * passes * processes == batch
+
+
 def test_too_few_gpus_are_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(
@@ -148,7 +175,7 @@ def test_a_config_that_is_none_is_said_to_the_stage(tmp_path, monkeypatch, text,
 
 def test_a_full_disk_leaves_room_to_say_so(tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a tmpfs needs root")
     try:
         launch.make_room(tmp_path)

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from tasks.sampling.engine import EngineError, TransformersSettings
 from tasks.training import checkpoints, grpo
-from tasks.training.rollouts import own_rollout
 from tasks.training.grpo_settings import GRPO
+from tasks.training.rollouts import own_rollout
 
 SETTINGS = {
     "steps": 1,

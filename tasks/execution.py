@@ -225,7 +225,8 @@ class Ray:
             raise ExecutionError(
                 f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)}). Start one with `ray start "
                 "--head --disable-usage-stats --include-dashboard=false` and `ray start --address=HOST:6379` on the "
-                "other nodes, or set execution: local in params.yaml"
+                "other nodes; if there is one, it may ask for a token: set RAY_AUTH_MODE=token on every node and here "
+                "(docs/scale.md, Ray). Or set execution: local in params.yaml"
             ) from None
         self._ray = ray
         return ray

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from tasks import execution
 from tasks.execution import ExecutionError, Local, Ray, ground, open_execution, unique
+from tests.curation.made_candidates import candidates, write
 
 
 def test_a_recipe_names_the_execution_and_nothing_starts_before_it_is_used():
@@ -31,6 +34,16 @@ def test_an_address_where_nobody_answers_is_an_error_at_once(monkeypatch):
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(ExecutionError, match=rf"no Ray cluster answers at RAY_ADDRESS={address} .*ray start"):
             list(Ray().map(abs, [-1]))
+
+
+def test_r1_curate_reads_its_shards_where_it_is_told_to(tmp_path, monkeypatch):
+    file = write(tmp_path / "in.parquet", candidates(8))
+    (tmp_path / "policy.yaml").write_text("selection: {verdict: null}\n")
+    asked = ["curate", str(file), "--policy", str(tmp_path / "policy.yaml"), "--out", str(tmp_path / "out")]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = CliRunner().invoke(app, [*asked, "--execution", "ray"])
+    assert isinstance(done.exception, ExecutionError) and "needs the extra `ray`" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def job(words: str) -> tuple[str, str]:

@@ -87,6 +87,14 @@ def resume_point(work: Path) -> str | None:
     return None
 
 
+def number_cpus() -> None:
+    """Let several processes of a CPU resume: accelerate calls their device `cpu:0`, where torch restores only to `cpu`."""
+    from torch.serialization import register_package
+
+    if processes() > 1:
+        register_package(9, lambda storage: None, lambda storage, place: storage if place.startswith("cpu:") else None)
+
+
 def reporter(
     progress: "Progress | None",
     note: Callable[[dict], str],
@@ -153,6 +161,7 @@ def run(trainer, work: Path, out: Path | None = None, tokenizer=None) -> list[di
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    number_cpus()
     trainer.create_model_card = lambda *args, **kwargs: None  # the manifest and the report say more
     with stopping.requests() as came:
         trainer.add_callback(_stopper(trainer, came))

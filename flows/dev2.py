@@ -4,13 +4,13 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
-from tasks.rewards import canaries
+from tasks.rewards import canaries, launched
 from tasks.rewards.composition import compose
 from tasks.rewards.registry import Rewards
-from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
+from tasks.rewards.reinforcement import of_sources
 from tasks.settings import Settings
 from tasks.training import grpo
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 
 
 class Params(Settings):
@@ -23,9 +23,9 @@ def body(p: Params, run: Run) -> dict:
     rows = of_sources(read_prompts(run.input("prompts"), "train"), p.sources)
     rewards = compose(p.rewards)
     silent = canaries.require(rewards, rows, run.template)
-    metrics, curve = reinforce(
-        run.input("dev1"), run.out, grpo.lay_out(p.grpo, rows, [], run.seed), p.grpo, named_rewards(rewards),
-        run.template, run.seed, run.work, run.progress, run.threads,
+    metrics, curve = launched.train(
+        run.input("dev1"), run.out, grpo.lay_out(p.grpo, rows, [], run.seed), p.grpo, rewards, p.rewards,
+        run.template, run.seed, run.work, run.progress, run.threads, run.accelerate,
     )  # fmt: skip
     run.curve(curve)
     return metrics | {"canaries": silent}

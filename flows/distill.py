@@ -35,7 +35,7 @@ def body(p: Params, run: Run) -> dict:
     pairs = [(render(run.template, e["prompt"]), e["response"]) for e in examples]
     metrics, curve = fine_tune_checkpoint(
         run.input(f"student_base/{student.base}"), run.out, pairs, student.sft, run.seed, run.work, run.progress,
-        run.threads,
+        run.threads, run.accelerate,
     )  # fmt: skip
     run.curve(curve)
     return metrics | {"data": student.data, "without_solution": unsolved}

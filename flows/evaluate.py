@@ -6,7 +6,7 @@ says how much RL elicited. Departures: T = 1 and no nucleus at `cpu` (paper: 0.6
 would hide how often the tiny model goes wrong. Every model is sampled with the same seeds.
 """
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flows.orchestration.stage import Run, stage
 from tasks.evaluation import elicitation, metrics
@@ -16,9 +16,10 @@ from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import ArtifactError, read_rows, write_rows
 from tasks.rewards.format import verifiable
 from tasks.rows import COMPLETION, PROMPT, VERDICT, derive_seed
-from tasks.sampling.policy import Policy, load_policy
+from tasks.sampling.engine import Engine, EngineSettings, TransformersSettings, open_engine
 from tasks.sampling.rows import completion_rows
 from tasks.settings import Settings
+from tasks.training.checkpoints import parameters
 
 FORCED_SAMPLES = 2  # per problem, when made to guess and when made to reason
 
@@ -31,6 +32,17 @@ class Params(Settings):
     temperature: float = Field(gt=0, description="paper: 0.6")
     top_p: float = Field(gt=0, le=1, description="paper: 0.95")
     max_tokens: int = Field(ge=1, description="of a completion; paper: 32,768")
+    engine: EngineSettings = Field(
+        TransformersSettings(), description="what samples: its name, or a block; tasks/sampling/settings.py"
+    )
+
+    @model_validator(mode="after")
+    def _its_own_weights(self):
+        if getattr(self.engine, "revision", None):
+            raise ValueError(
+                "engine.revision names a model that is none of `models`: its scores would stand under their names"
+            )
+        return self
 
 
 def choose(rows: list[dict], p: Params) -> list[dict]:
@@ -48,27 +60,27 @@ def choose(rows: list[dict], p: Params) -> list[dict]:
     return found[: p.problems]
 
 
-def answer(policy: Policy, problems: list[dict], p: Params, run: Run, begin: str = "", k: int | None = None):
+def answer(engine: Engine, problems: list[dict], p: Params, run: Run, begin: str = "", k: int | None = None):
     """COMPLETION and VERDICT rows of k samples per problem; `begin` is how the response is made to begin."""
-    from tasks.sampling.transformers_engine import sample
-    from tasks.verification.verify import verify_all
+    from tasks.verification.spread import verify_on
 
     seed = derive_seed(run.root_seed, "evaluate", begin)
     prompts = [render(run.template, q["text"]) + begin for q in problems]
     note = f"sampling {begin}".strip()
-    drawn = sample(
-        policy, prompts, k or p.k, p.temperature, p.top_p, p.max_tokens, seed,
+    drawn = engine.sample(
+        prompts, k or p.k, p.temperature, p.top_p, p.max_tokens, seed,
         progress=lambda *where, **more: run.progress(*where, note=note, **more),
     )  # fmt: skip
     settings = {
         "temperature": p.temperature, "top_p": p.top_p, "max_tokens": p.max_tokens, "seed": seed,
         "template": template_hash(run.template), "begin": begin,
     }  # fmt: skip
-    rows = completion_rows(problems, drawn, policy.sha, settings)
+    rows = completion_rows(engine, problems, drawn, settings)
     for row in rows:
         row["text"] = begin + row["text"]  # what the response is, however it was begun
     asked = {q["id"]: q for q in problems}
-    verdicts = verify_all([asked[r["prompt_id"]] for r in rows], [r["text"] for r in rows])
+    questions = [asked[r["prompt_id"]] for r in rows]
+    verdicts = verify_on(run.execution, questions, [r["text"] for r in rows], run.work / "verification")
     return rows, [v.row(r["id"], r["prompt_id"]) for v, r in zip(verdicts, rows, strict=True)]
 
 
@@ -77,14 +89,14 @@ def body(p: Params, run: Run) -> dict:
 
     problems = choose(read_rows(run.input("final"), "final", PROMPT), p)
     checkpoint = p.models[run.item]
-    policy = load_policy(run.root / checkpoint, run.threads)
-    samples, verdicts = answer(policy, problems, p, run)
-    free = metrics.judged(samples, verdicts)
     forced, forced_verdicts, elicited = [], [], {}
-    for mode, begin in elicitation.FORCED.items():
-        rows, judged = answer(policy, problems, p, run, begin, FORCED_SAMPLES)
-        elicited |= elicitation.forced(mode, metrics.judged(rows, judged), run.root_seed)
-        forced, forced_verdicts = forced + rows, forced_verdicts + judged
+    with open_engine(p.engine, run.root / checkpoint, run.work, run.threads, run.execution) as engine:
+        samples, verdicts = answer(engine, problems, p, run)
+        for mode, begin in elicitation.FORCED.items():
+            rows, judged = answer(engine, problems, p, run, begin, FORCED_SAMPLES) if engine.continues else ([], [])
+            elicited |= elicitation.forced(mode, metrics.judged(rows, judged), run.root_seed)
+            forced, forced_verdicts = forced + rows, forced_verdicts + judged
+    free = metrics.judged(samples, verdicts)
     write_rows(run.out, "problems", problems, PROMPT)
     write_rows(run.out, "samples", samples, COMPLETION)
     write_rows(run.out, "verdicts", verdicts, VERDICT)
@@ -94,16 +106,17 @@ def body(p: Params, run: Run) -> dict:
     verifier = verifier_version(*sorted({q["domain"] for q in problems}))
     protocol = Protocol(
         problems=len(problems), k=p.k, seed=run.root_seed, temperature=p.temperature, top_p=p.top_p, max_tokens=p.max_tokens,
-        split="final", template=run.template, template_hash=template_hash(run.template), verifier=verifier,
+        split="final", template=run.template if engine.continues else f"{run.template} as a chat message", template_hash=template_hash(run.template), verifier=verifier,
         sources=sorted(p.sources),
     )  # fmt: skip
     return {
         "model": run.item,
         "checkpoint": checkpoint,
         **metrics.summary(free, {q["id"]: q["language"] for q in problems}, p.k, run.root_seed),
-        "parameters": sum(x.numel() for x in policy.model.parameters()),
+        "parameters": parameters(run.root / checkpoint),
         "elicitation": elicitation.free(free, running_sums.style if own_family else None) | elicited,
         "protocol": protocol.model_dump(),
+        **({"engine": {"name": engine.name, **engine.protocol}} if engine.name != "transformers" else {}),
     }
 
 

@@ -45,7 +45,7 @@ def body(p: Params, run: Run) -> dict:
     train, held_out = examples[: p.pairs], examples[p.pairs :]
     texts = [(ask(e), "ok" if e.right else "wrong") for e in train]
     metrics, _ = fine_tune_checkpoint(
-        run.input("base"), run.out, texts, p.sft, run.seed, run.work, run.progress, run.threads
+        run.input("base"), run.out, texts, p.sft, run.seed, run.work, run.progress, run.threads, run.accelerate
     )
     policy = load_policy(run.out, run.threads)
     replies = sample(policy, [ask(e) for e in held_out], 1, 0.0, 1.0, 4, run.seed)

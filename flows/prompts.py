@@ -22,7 +22,7 @@ from tasks.prompts.split import HELD_OUT
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import DECISION, PROMPT
 from tasks.settings import Settings
-from tasks.verification.verify import gold_problems
+from tasks.verification.spread import gold_problems_on
 
 
 class Params(Settings):
@@ -67,8 +67,9 @@ def body(p: Params, run: Run) -> dict:
     for i, source in enumerate(sources):
         run.progress(i, len(sources), unit="sources", note=source.name)
         readings.append(read_source(source, run.root, run.root_seed))
+    check_golds = lambda rows: gold_problems_on(run.execution, rows, run.work / "golds")
     bank = build(
-        readings, gold_problems, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share,
+        readings, check_golds, p.validation_share, p.final_share, p.max_prompt_tokens, p.max_duplicate_share,
         overlap=lambda rows: overlaps(rows, p.decontamination, run.root),
         near=lambda texts: similar(p, texts, run),
     )  # fmt: skip

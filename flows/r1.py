@@ -9,15 +9,13 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
-from tasks.rewards import canaries
-from tasks.rewards.composition import compose
+from tasks.rewards import canaries, launched
 from tasks.rewards.format import verifiable
-from tasks.rewards.preference import load_preference
 from tasks.rewards.registry import Rewards
-from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
+from tasks.rewards.reinforcement import of_sources
 from tasks.settings import Settings
 from tasks.training import grpo
-from tasks.training.settings import GRPO
+from tasks.training.grpo_settings import GRPO
 
 
 class Params(Settings):
@@ -33,12 +31,12 @@ def body(p: Params, run: Run) -> dict:
     general = [r for r in of_sources(rows, p.general_sources) if not verifiable(r["domain"], r["gold"])]
     reasoning = of_sources(rows, p.sources)
     order = grpo.lay_out(p.grpo, reasoning, general, run.seed)
-    judged = load_preference(run.input("reward_models"))
-    rewards = compose(p.rewards, {"preference": (judged, p.preference_weight)})
+    preference = (run.input("reward_models"), p.preference_weight)
+    rewards = launched.composed(p.rewards, preference)
     silent = canaries.require(rewards, reasoning + general, run.template)
-    metrics, curve = reinforce(
-        run.input("dev3"), run.out, order, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,
-        run.progress, run.threads,
+    metrics, curve = launched.train(
+        run.input("dev3"), run.out, order, p.grpo, rewards, p.rewards, run.template, run.seed, run.work,
+        run.progress, run.threads, run.accelerate, preference,
     )  # fmt: skip
     run.curve(curve)
     scores = [row["general_reward"] for row in curve if row["general_reward"] is not None]

@@ -9,14 +9,15 @@ from pydantic import Field
 
 from flows.orchestration.stage import Run, stage
 from tasks.prompts.stored import read_prompts
-from tasks.rewards import canaries, gate
+from tasks.rewards import canaries, gate, launched
 from tasks.rewards.composition import compose
 from tasks.rewards.registry import Rewards
-from tasks.rewards.reinforcement import named_rewards, of_sources, reinforce
-from tasks.sampling.policy import load_policy
+from tasks.rewards.reinforcement import of_sources
+from tasks.sampling.engine import open_engine
 from tasks.settings import Settings
 from tasks.training import grpo
-from tasks.training.settings import GRPO, Gate
+from tasks.training.grpo_settings import GRPO
+from tasks.training.settings import Gate
 
 
 class Params(Settings):
@@ -32,18 +33,17 @@ def train_from_base(p: Params, run: Run, base: str) -> dict:
     train, rewards = of_sources(read_prompts(prompts, "train"), p.sources), compose(p.rewards)
     silent = canaries.require(rewards, train, run.template)
     validation = of_sources(read_prompts(prompts, "validation"), p.sources)
-    policy = load_policy(run.input(base), run.threads)
     limit = p.grpo.max_tokens[0][1]
-    passed = gate.require(
-        gate.measure(policy, validation, p.gate, run.template, limit, p.grpo.temperature, run.seed), p.gate
-    )
+    with open_engine(p.gate.engine, run.input(base), run.work, run.threads) as engine:
+        measured = gate.measure(engine, validation, p.gate, run.template, limit, p.grpo.temperature, run.seed)
+    passed = gate.require(measured, p.gate)
     run.log(
         f"gate: chains of thought right in {passed['full_cot_accuracy']:.2f}, guesses in {passed['direct_accuracy']:.2f}"
     )
     rows = grpo.lay_out(p.grpo, train, [], run.seed)
-    metrics, curve = reinforce(
-        run.input(base), run.out, rows, p.grpo, named_rewards(rewards), run.template, run.seed, run.work,
-        run.progress, run.threads,
+    metrics, curve = launched.train(
+        run.input(base), run.out, rows, p.grpo, rewards, p.rewards, run.template, run.seed, run.work,
+        run.progress, run.threads, run.accelerate,
     )  # fmt: skip
     run.curve(curve)
     return metrics | {"gate": passed, "canaries": silent}

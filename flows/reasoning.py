@@ -35,7 +35,8 @@ def body(p: Params, run: Run) -> dict:
     held_out = Benchmark(name="evaluation", path=str(bank / "benchmarks"))
     funnel = curate(
         [joined], p, curated, work=run.work / "curation", workers=run.threads, benchmarks=[held_out], seed=run.seed,
-        root=run.root, picture=False, progress=lambda step, done, of: run.progress(done, of, unit="", note=step),
+        root=run.root, picture=False, execution=run.execution,
+        progress=lambda step, done, of: run.progress(done, of, unit="", note=step),
     )  # fmt: skip
     prompts = prompts_of_candidates(bank, candidates)
     write_rows(run.out, "examples", kept_examples(curated / "kept.parquet", prompts), SFT_EXAMPLE)

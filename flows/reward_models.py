@@ -25,13 +25,15 @@ def body(p: Params, run: Run) -> dict:
     ]
     log = train_helpful(
         run.input("base"), run.out / "helpful", [t for s, *t in pairs if s == "train"], p, run.seed,
-        run.work / "helpful", run.progress,
+        run.work / "helpful", run.progress, run.accelerate,
     )  # fmt: skip
     log += train_safe(
         run.input("base"), run.out / "safe", [t for s, *t in labels if s == "train"], p, run.seed,
-        run.work / "safe", run.progress,
+        run.work / "safe", run.progress, run.accelerate,
     )  # fmt: skip
-    run.curve([{"step": i + 1, "loss": row["loss"], "learning_rate": row["learning_rate"]} for i, row in enumerate(log)])
+    run.curve(
+        [{"step": i + 1, "loss": row["loss"], "learning_rate": row["learning_rate"]} for i, row in enumerate(log)]
+    )
     return measure(run, [t for s, *t in pairs if s != "train"], [t for s, *t in labels if s != "train"])
 
 

@@ -23,8 +23,9 @@ from tasks.settings import Settings
 from tasks.verification.endpoint import EndpointSettings
 from tasks.verification.judge import agreement
 from tasks.verification.judges import NOBODY, Judge, checkpoint_judge, decides, served_judge
+from tasks.verification.spread import verify_on
 from tasks.verification.verdict import Verdict
-from tasks.verification.verify import DOMAINS, verify_all
+from tasks.verification.verify import DOMAINS
 
 AGREEMENT = pa.schema(
     [
@@ -67,7 +68,7 @@ def body(p: Params, run: Run) -> dict:
     asked = [prompts[c["prompt_id"]] for c in candidates]
     judge = whoever_judges(p, run)
     progress = lambda done, total: run.progress(done, total, unit="verdicts")
-    rules = verify_all(asked, [c["text"] for c in candidates], progress)
+    rules = verify_on(run.execution, asked, [c["text"] for c in candidates], run.work / "verification", progress)
     fit = judge.accuracy >= p.min_judge_accuracy
     mine = decides(p.judge_share, asked, rules) if fit else []
     items = [(asked[i]["text"], asked[i]["gold"], rules[i]) for i in mine]

@@ -1,6 +1,7 @@
 """Shared by the tests: one thread, and a tiny model trained for a few seconds once per session."""
 
 import functools
+import gc
 import os
 import re
 import shutil
@@ -13,14 +14,27 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
+gc.set_threshold(50_000)  # as flows/__init__.py has it for stages: two thirds of a test run is imports and start-up
+
 import pytest
 
-from tests.toy.project import toy, toy_template  # noqa: F401
-
+from tests.toy.project import sown, sown_template, toy, toy_template  # noqa: F401
+from tests.vllm_server.summary import pytest_configure, pytest_terminal_summary  # noqa: F401
 
 TESTS = Path(__file__).parent
-TOGETHER = ("whole_dag",)  # folders whose files share what took minutes to build: one worker for all of it
-LONGEST_FIRST = ("whole_dag", "orchestration", "faults", "training", "flows")  # so that no worker waits at the end
+TOGETHER = ("whole_dag", "vllm_server")  # folders whose files share what took minutes to build, on one worker
+# So that nobody waits at the end for the one who began the longest last.
+LONGEST_FIRST = (
+    "whole_dag",
+    "vllm_server",
+    "orchestration",
+    "ui",
+    "faults",
+    "training",
+    "execution",
+    "flows",
+    "sampling",
+)
 SERVED = re.compile(r"^def \w+\([^)]*\b(?:the_server|server|door)\b", re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 A block after `<!-- not run in CI: reason -->` is checked for programs, options and paths, but not run.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -15,7 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BIN = ROOT / ".venv" / "bin"
-BLOCK = re.compile(r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<note><!--\s*not run in CI:(?P<reason>[^>]*)-->\s*)?```(?:bash|sh|console)\n(?P<body>.*?)```", re.DOTALL
+)
 TOOLS = ("r1", "dvc")  # commands that are run; anything else in a block must be one of READ
 READ = ("make", "git", "cd", "cp", "prefect", "python", "python3.11", "open")
 TAKES_ALL_DAY = {"make": ("run", "test", "ui", "bench"), "r1": ("run",), "dvc": ("repro", "exp")}
@@ -93,7 +96,11 @@ def clone(tmp_path_factory) -> Path:
             (target / name).write_bytes((ROOT / name).read_bytes())
             (target / name).chmod((ROOT / name).stat().st_mode)
     (target / ".venv").symlink_to(ROOT / ".venv")
-    for git in (["init", "-q"], ["add", "-A"], ["-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "-qm", "copy"]):
+    for git in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=ci", "-c", "user.email=ci@localhost", "commit", "-qm", "copy"],
+    ):
         subprocess.run(["git", *git], cwd=target, check=True)
     return target
 
@@ -102,6 +109,11 @@ def execute(line: str, cwd: Path) -> subprocess.CompletedProcess:
     env = {k: v for k, v in os.environ.items() if k not in ("DVC_ROOT", "PREFECT_API_URL", "PYTEST_CURRENT_TEST")}
     env |= {"PATH": f"{BIN}:{env['PATH']}", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
     return subprocess.run(["bash", "-ec", line], cwd=cwd, env=env, capture_output=True, text=True, timeout=TIMEOUT)
+
+
+@functools.cache
+def helped(line: str) -> subprocess.CompletedProcess:
+    return execute(line, ROOT)
 
 
 @pytest.mark.parametrize("command", RUN, ids=lambda c: c.line)
@@ -113,7 +125,7 @@ def test_commands_run(command, clone):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.program in TOOLS and c not in RUN], ids=lambda c: c.line)
 def test_options_of_commands_not_run_exist(command):
     path = [w for w in command.words[1:] if re.fullmatch(r"[a-z][a-z\-]*", w)][:2]
-    helps = [execute(" ".join([command.program, *path[:n], "--help"]), ROOT) for n in (2, 1) if n <= len(path)]
+    helps = (helped(" ".join([command.program, *path[:n], "--help"])) for n in (2, 1) if n <= len(path))
     text = next((h.stdout for h in helps if h.returncode == 0), None)
     assert text, f"{command.line}: no such command"
     for option in (w.split("=")[0] for w in command.words if re.match(r"--?[a-zA-Z]", w)):

@@ -13,7 +13,7 @@ from flows.orchestration.recipe import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("cpu", "gpu", "node", "paper")
-NAMED = {"sources", "students", "models", "rewards", "model", "config"}  # their keys are names, or one of several kinds
+NAMED = {"sources", "students", "models", "rewards", "model", "config", "engine"}  # their keys are names, or one of several kinds
 SOURCE = re.compile(r"#.*\b(P \d|[NSY]\b|ours\b|not released)")
 
 

@@ -15,6 +15,7 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "canary": "canary",
     "contamination": "contamination",
     "curate": "curate",
+    "serve": "serve",
     "annotate": "annotate",
     "ui": "ui",
     "trace": "trace",
@@ -23,6 +24,7 @@ COMMANDS = {  # command -> the file of this folder that registers it, in the ord
     "revoke": "impact",
     "why": "why",
     "audit": "audit",
+    "export": "export",
     "worker": "worker",
 }
 

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ import typer
 MEMORY = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LOG_EVERY = 30.0  # seconds between lines where standard error is no terminal
 SHOWN = 12  # siblings of a row that `--why` lists
+
+
+class Execution(str, Enum):
+    """`execution:` of params.yaml."""
+
+    local = "local"
+    ray = "ray"
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +62,9 @@ def curate(
     keep_work: Annotated[
         bool, typer.Option("--keep-work", help="Leave it there: another threshold is then quick.")
     ] = False,
+    execution: Annotated[
+        Execution, typer.Option(help="Where shards are read: here, or on the Ray cluster of $RAY_ADDRESS.")
+    ] = Execution.local,
     why: Annotated[
         str | None,
         typer.Option(metavar="ID", help="Tell the story of one row of the result in --out.", show_default=False),
@@ -66,8 +77,9 @@ def curate(
     first reason), prompts.parquet (the same by prompt), near_duplicates.parquet, funnel.json, funnel.svg and .png,
     manifest.json.
 
-    The result is the same for any number of threads and any cut into files. A killed run goes on when it is started
-    again. A file with a sha256 in a manifest.json beside it, in FILE.sha256 or in --sha256 is checked against it.
+    The result is the same for any number of threads, any cut into files and either execution; on Ray every node must see
+    INPUT and the work folder under the same paths. A killed run goes on when it is started again. A file with a sha256
+    in a manifest.json beside it, in FILE.sha256 or in --sha256 is checked against it.
 
     r1 curate outputs/*.jsonl --policy r1 --out sft
     r1 verify rows.jsonl > verdicts.jsonl
@@ -98,6 +110,7 @@ def curate(
             work,
             keep_work,
             verdicts,
+            execution.value,
         )
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command goes on from the shards that are finished\n")
@@ -107,21 +120,25 @@ def curate(
 
 
 def run(
-    inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work, verdicts
+    inputs, out, policy, columns, against, threads, memory, max_bad_share, sums, seed, work, keep_work, verdicts,
+    execution="local",
 ) -> None:  # fmt: skip
     from rich.console import Console
 
+    from flows.orchestration.guard import environment
     from tasks.curation.curate import curate as curated
     from tasks.curation.inputs import read_sums
     from tasks.curation.policy import load_policy
+    from tasks.execution import open_execution
 
     root = Path(__file__).resolve().parents[2]
     settings = load_policy(policy, root / "recipes" / "selection")
     benchmarks = [_benchmark(given) for given in against]
-    with Bars() as bars:
+    workers = threads or len(os.sched_getaffinity(0))
+    with Bars() as bars, open_execution(execution, environment=environment(1), workers=workers) as place:
         funnel = curated(
-            inputs, settings, out, columns, work, threads or len(os.sched_getaffinity(0)), memory, benchmarks,
-            max_bad_share, read_sums(sums) if sums else None, seed, root, keep_work, progress=bars, verdicts=verdicts,
+            inputs, settings, out, columns, work, workers, memory, benchmarks, max_bad_share,
+            read_sums(sums) if sums else None, seed, root, keep_work, progress=bars, verdicts=verdicts, execution=place,
         )  # fmt: skip
     console = Console()
     console.width = max(console.width, 96)

@@ -16,10 +16,11 @@ def _explained() -> tuple[type[Exception], ...]:
     """Errors whose message is all that a person needs."""
     from flows.orchestration.params import ParamsError
     from tasks.curation.policy import CurationError
+    from tasks.execution import ExecutionError
     from tasks.provenance.artifacts import ArtifactError
     from tasks.verification.verdict import VerificationError
 
-    return ArtifactError, ParamsError, CurationError, VerificationError
+    return ArtifactError, ParamsError, CurationError, ExecutionError, VerificationError
 
 
 def main() -> None:

@@ -1,101 +1,103 @@
 """`r1 plan`: what a recipe would cost, without running anything."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.orchestration.root import find_root
-from tasks.reporting.cost import DEVICES
+from flows.orchestration.root import ParamsError, find_root
 
 if TYPE_CHECKING:
-    from flows.orchestration.plan import Plan, Step
+    from flows.orchestration.forecast.plan import Plan
 
-WIDTH = 168  # columns that the table needs; a narrower terminal wraps it
+EPILOG = """Examples: `r1 plan --recipe gpu` · `r1 plan --recipe node --gpus 64 --price 2.5` · `r1 plan --recipe paper --json` ·
+`r1 plan --recipe gpu --what-if candidates.samples=16 --what-if assume.verify_seconds=1` · `r1 plan --all --markdown`.
+docs/plan.md says how it reckons and how far off it was."""
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(plan)
+    app.command(epilog=EPILOG)(plan)
 
 
 def plan(
     recipe: Annotated[str | None, typer.Option(help="recipes/<name>.yaml or a file; without it, params.yaml")] = None,
-    device: Annotated[str | None, typer.Option(help=f"one of {', '.join(DEVICES)}; without it, by the recipe")] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="dollars for one device-hour")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="how many devices; without it, what the recipe is for", show_default=False)
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu-core, a100-80gb, h100-80gb, h800-80gb or h200-141gb; without it, by the recipe"),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="dollars for one device-hour; without it, $2 a GPU")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(help="key=value: a key of the recipe, gpus, price, device, or assume.<assumption>"),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="all recipes of recipes/ side by side")] = False,
+    html: Annotated[Path | None, typer.Option(help="write a page with pictures here")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print tables in Markdown")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Stages, models, rows, tokens, an estimate of device-hours and disk. Runs nothing."""
-    from flows.orchestration.plan import make_plan, recipe_values
+    """Forecast tokens, GPU-hours, wall time, memory, disk and money of a recipe, stage by stage. Runs nothing."""
+    from flows.cli import plan_tables
+    from flows.orchestration.forecast.whatif import changes, forecast
     from flows.orchestration.recipe import recipe_file
+    from tasks.reporting.forecast.devices import DEVICES
 
     if device is not None and device not in DEVICES:
         raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}", param_hint="--device")
-    root = find_root()
+    if price == float("inf"):
+        raise typer.BadParameter("expected dollars an hour", param_hint="--price")
+    if as_markdown and as_json:
+        raise typer.BadParameter("give one of --json and --markdown", param_hint="--markdown")
+    root, changed = find_root(), changes(what_if or [])
+    if every:
+        if recipe or html or what_if:
+            raise ParamsError("--all shows the recipes as they are: leave out --recipe, --what-if and --html")
+        plans = [forecast(root, recipe_file(root, n), changed, device, gpus, price) for n in _recipes(root)]
+        typer.echo(json.dumps([p.as_json() for p in plans], indent=1) if as_json else plan_tables.beside(plans))
+        return
     path = recipe_file(root, recipe) if recipe else root / "params.yaml"
-    made = make_plan(recipe_values(root, path), root, device)
+    made = forecast(root, path, changed, device, gpus, price)
+    before = forecast(root, path, changes([]), device, gpus, price) if what_if else None
+    if html:
+        _write(html, plan_tables.page(made))
     if as_json:
-        typer.echo(json.dumps(made.as_json(price), indent=1))
+        typer.echo(json.dumps(_json(made, before, changed.all), indent=1))
+    elif as_markdown:
+        typer.echo(plan_tables.markdown(made))
     else:
-        show(made, price)
+        plan_tables.show(made)
+        if before:
+            plan_tables.show_change(before, made, changed.all)
 
 
-def show(made: "Plan", price: float | None) -> None:
-    """The plan as a table, its totals and every assumption."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.width = max(console.width, WIDTH)
-    unit, scale = ("CPU-s", 1) if made.device.unit == "CPU" else ("GPU-h", 3600)
-    title = f"recipe {made.recipe} on {made.device.name}: an estimate, nothing has run"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
-    for name in ("stage", "what runs", "model"):
-        table.add_column(name, no_wrap=True)
-    for name in ("params", "rows", "trained", "sampled", "FLOPs", unit, "disk"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=9 if name in ("params", "disk") else 7)
-    for s in made.steps:
-        table.add_row(s.stage, s.does, s.model.split("/")[-1], *_numbers(s), _hours(made.seconds(s) / scale), _count(s.disk, "B"))
-    total = made.as_json(price)["total"]
-    seconds = total["device_seconds"]
-    table.add_section()
-    table.add_row(
-        "total", "", "", "", "", _count(total["tokens_trained"]), _count(total["tokens_sampled"]),
-        f"{total['flops']:.1e}", _hours(seconds / scale), _count(total["disk_bytes"], "B"), style="bold",
-    )  # fmt: skip
-    console.print(table)
-    if price is not None:
-        console.print(f"cost: ${total['cost']:,.2f} at ${price:g} per {made.device.unit}-hour")
-    published = list(made.published())
-    for what, hours, estimated in published:
-        console.print(f"{what}: {estimated:,.0f} GPU-hours estimated, {hours:,} published, ratio {estimated / hours:.2f}")
-    if published:
-        hours, estimated = sum(p[1] for p in published), sum(p[2] for p in published)
-        console.print(f"all: {estimated:,.0f} GPU-hours estimated, {hours:,} published, ratio {estimated / hours:.2f}")
-    console.print("Assumptions:")
-    for note in made.assumptions:
-        console.print(f"  - {note}", highlight=False)
+def _recipes(root: Path) -> list[str]:
+    """Names of the recipes, the known ones from small to large first."""
+    known = ("cpu", "gpu", "node", "paper")
+    found = sorted(p.stem for p in (root / "recipes").glob("*.yaml"))
+    return [n for n in known if n in found] + [n for n in found if n not in known]
 
 
-def _numbers(s: "Step") -> list[str]:
-    if s.size is None:
-        params = ""
-    elif s.size.active == s.size.total:
-        params = _count(s.size.total)
-    else:
-        params = f"{_count(s.size.total)}/{_count(s.size.active)}"
-    flops = s.train_flops + s.sample_flops
-    return [params, _count(s.rows), _count(s.trained), _count(s.sampled), f"{flops:.1e}" if flops else ""]
+def _json(made: "Plan", before: "Plan | None", changed: dict) -> dict:
+    out = made.as_json()
+    if before:
+        was = before.as_json()
+        out["what_if"] = {
+            "changes": changed, "before": {k: was[k] for k in ("gpu_hours", "wall_hours", "disk_gb", "usd")},
+        }  # fmt: skip
+    return out
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value else ""
+def _write(target: Path, text: str) -> None:
+    from flows.orchestration.publish import write_atomically
 
-
-def _count(value: float | None, unit: str = "") -> str:
-    if not value:
-        return ""
-    for scale, suffix in ((1e12, "T"), (1e9, "G" if unit else "B"), (1e6, "M"), (1e3, "k")):
-        if value >= scale:
-            return f"{value / scale:.3g} {suffix}{unit}" if unit else f"{value / scale:.3g}{suffix}"
-    return f"{value:.0f}{' ' + unit if unit else ''}"
+    if not target.parent.is_dir():
+        raise ParamsError(f"--html {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise ParamsError(f"--html {target}: that is a folder; name a file in it")
+    write_atomically(target, text)
+    typer.echo(f"wrote {target}", err=True)

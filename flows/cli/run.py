@@ -34,6 +34,9 @@ def run(
     downstream: Annotated[
         bool, typer.Option("--downstream", help="The targets and all that depends on them, instead of all they need.")
     ] = False,
+    ignore_disk: Annotated[
+        bool, typer.Option("--ignore-disk", help="Run even where the disk will not hold what `r1 plan` says is needed.")
+    ] = False,
 ) -> None:
     """Bring the recipe up to date: every stale stage, independent ones side by side.
 
@@ -44,7 +47,7 @@ def run(
     root = find_root()
     if recipe:
         _use(root, recipe, force=False)
-    tracking.leave(pipeline.run(root, targets or [], jobs, force, downstream))
+    tracking.leave(pipeline.run(root, targets or [], jobs, force, downstream, ignore_disk))
 
 
 def use(

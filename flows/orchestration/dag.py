@@ -6,11 +6,12 @@ A resolver of the part of DVC's templating that this repository uses: `foreach`/
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from flows.orchestration.accelerators import needed
 from flows.orchestration.params import ParamsError, read_yaml
 
 CODE_FOLDERS = ("flows/", "tasks/")
@@ -42,6 +43,7 @@ class Node:
     metrics: tuple[str, ...]
     plots: tuple[str, ...]
     meta: dict = field(hash=False)
+    accelerators: int = 1  # that the recipe needs for it at once
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -67,8 +69,9 @@ class Node:
 
     @property
     def gpu(self) -> int:
-        """Accelerators that this stage takes for itself; `gpu: true` is one."""
-        return int(self._setting("gpu") or 0)
+        """Accelerators that this stage takes for itself; `gpu: true` is as many as the recipe needs at once."""
+        stated = self._setting("gpu")
+        return self.accelerators if stated is True else int(stated or 0)
 
     @property
     def pool(self) -> str | None:
@@ -139,7 +142,8 @@ def load_dag(root: Path, params: dict | None = None) -> Dag:
     if not isinstance(stages, dict):
         raise ParamsError(f"{root / 'dvc.yaml'}: no `stages` mapping in it")
     values = read_yaml(root / "params.yaml") if params is None else params
-    return Dag(node for name, spec in stages.items() for node in _expand(name, spec, values))
+    nodes = [node for name, spec in stages.items() for node in _expand(name, spec, values)]
+    return Dag(replace(n, accelerators=needed(root, n.params, values)) for n in nodes)
 
 
 def stage_names(root: Path) -> list[str]:

@@ -20,6 +20,7 @@ from flows.orchestration.params import ParamsError, Top, explain, read_yaml, sca
 from flows.orchestration.recipe import params_model
 
 ANYTHING = object()  # no annotation known
+HOW = {"recipe", "threads", "accelerate", "execution"}  # how a run goes, not what it tries: no fields of the form
 
 
 class Form(BaseModel):
@@ -36,7 +37,7 @@ class Form(BaseModel):
 def changes_model(root: Path) -> type[BaseModel]:
     """The values of `root`/params.yaml as a form in which every field may stay empty."""
     values = read_yaml(root / "params.yaml")
-    own = {k: v for k, v in values.items() if k in Top.model_fields and k not in ("recipe", "threads")}
+    own = {k: v for k, v in values.items() if k in Top.model_fields and k not in HOW}
     sections = {n: values[n] for n in stage_names(root) if isinstance(values.get(n), dict)}
     top = {k: (Top.model_fields[k].annotation, _metadata(Top, k), _words(Top, k)) for k in own}
     stages = {n: (params_model(n), (), f"section `{n}` of params.yaml") for n in sections}

@@ -6,6 +6,7 @@ dvc (PR_SET_PDEATHSIG), holds a lock of its own while it lives, and starts in an
 """
 
 import ctypes
+import gc
 import os
 import re
 import select
@@ -18,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from flows.orchestration import mend, publish, slots
+from flows.orchestration import slots  # every dvc process begins here: what else it needs is imported where it is used
 
 BUSY = "is busy, it is being blocked by"  # DVC's words for the same thing; the pipeline waits on either
 PAUSE = 0.5  # seconds between looks at the process that is building a stage
@@ -107,6 +108,8 @@ def unseal(root: Path, stages: Iterable[str]) -> None:
     DVC may bring them back without running them, from its run cache or by `dvc checkout`; their seal would go on
     telling whoever reads them that their outs do not belong together.
     """
+    from flows.orchestration import publish
+
     for stage in publish.half_published(root, stages):
         with suppress(BusyError), hold(root, stage):  # busy: it is publishing right now
             publish.unseal(root, stage)
@@ -174,10 +177,14 @@ def dvc() -> int:
     os.environ[STARTER] = str(os.getpid())
     if os.path.exists("/bin/bash"):
         os.environ["SHELL"] = "/bin/bash"  # it gives way to the stage: SIGTERM would end dash, and that kills the stage
+    gc.set_threshold(100_000)  # looking for cycles in what it imports is a seventh of the time DVC needs to come up
+    from flows.orchestration import lockfile, mend
+
     mend.mend(Path.cwd())
     signal.signal(signal.SIGTERM, _hand_on)
     from dvc.cli import main
 
+    lockfile.install()
     return main(sys.argv[1:])
 
 

@@ -7,8 +7,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from flows.orchestration.publish import write_atomically
 
 
@@ -89,6 +87,8 @@ def _whole(path: Path) -> bool:
     """Whether DVC can read it: its schema holds, and it ends where a line ends."""
     if not path.exists():
         return True
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8")
         data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

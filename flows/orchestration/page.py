@@ -21,6 +21,7 @@ from tasks.provenance.tables import Table, tables
 from tasks.reporting import inline_svg, samples
 from tasks.reporting.samples import said
 
+STEP_COLUMNS = ("step", "tokens_per_second", "seconds", "rollout", "reward", "training")  # tasks/progress.py: timings
 LAST_COLUMNS = ("learning_rate", "tokens", "step")  # of a curve: drawn where there is room
 LEDGER = 20_000_000  # decisions; of a longer ledger only the metrics' funnel is shown
 Linked = Callable[[Collection[str]], Mapping[str, str]]  # stages -> stage -> address
@@ -116,6 +117,13 @@ def learning_curve(node: Node, rows: list[dict], live: bool = False) -> Shown | 
         return None
     words = f"learning curve of {node.stage}{', as far as it is' if live else ''}; thin: as logged, bold: smoothed"
     return Shown("curve", "markdown", _picture(svg, words), words)
+
+
+def throughput(node: Node, timings: list[dict]) -> Shown | None:
+    """What each step took, and tokens a second; None for a stage that told of no steps."""
+    svg = inline_svg.curves([{c: row[c] for c in STEP_COLUMNS} for row in timings])
+    words = f"{node.stage}: seconds of each step, and completion tokens a second"
+    return Shown("throughput", "markdown", _picture(svg, words), words) if svg else None
 
 
 def _picture(svg: str, words: str) -> str:

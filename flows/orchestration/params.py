@@ -5,7 +5,7 @@ An error names the file, the key path, what was found and what is allowed, and t
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, StrictInt, ValidationError
@@ -21,6 +21,14 @@ class Top(Settings):
     seed: StrictInt = Field(ge=0, description="run seed; each stage derives its own from it")
     threads: StrictInt = Field(ge=1, description="threads of one stage; another number gives other bits")
     template: str = Field(min_length=1, description="prompt template, tasks/prompts/templates.py")
+    accelerate: str | None = Field(
+        None,
+        min_length=1,
+        description="file in recipes/accelerate/ that training stages are launched with; null: in their own process",
+    )
+    execution: Literal["local", "ray"] = Field(
+        "local", description="where batches and shards are worked on (tasks/execution.py); changes no byte of any output"
+    )
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

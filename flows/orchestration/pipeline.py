@@ -22,13 +22,19 @@ from flows.orchestration.progress import human
 TICK = 0.5  # seconds
 
 
-def run(root: Path, targets: list[str], jobs: int | None = None, force: bool = False, downstream: bool = False) -> int:
-    """Bring the targets up to date and say how it went; exit status. Nobody changes what is in force meanwhile."""
+def run(
+    root: Path, targets: list[str], jobs: int | None = None, force: bool = False, downstream: bool = False,
+    ignore_disk: bool = False,
+) -> int:  # fmt: skip
+    """Bring the targets up to date and say how it went; exit status. Nobody changes what is in force meanwhile.
+
+    ParamsError, before anything runs, where the disk will not hold what the forecast says, unless `ignore_disk`.
+    """
     with in_force.building(root):
-        return _bring(root, targets, jobs, force, downstream)
+        return _bring(root, targets, jobs, force, downstream, ignore_disk)
 
 
-def _bring(root: Path, targets: list[str], jobs: int | None, force: bool, downstream: bool) -> int:
+def _bring(root: Path, targets: list[str], jobs: int | None, force: bool, downstream: bool, ignore_disk: bool) -> int:
     values = read_yaml(root / "params.yaml")
     top = check(Top, scalars(values), "params.yaml")
     dag = load_dag(root, values)
@@ -44,6 +50,10 @@ def _bring(root: Path, targets: list[str], jobs: int | None, force: bool, downst
         print(f"All {len(selected)} stages are up to date.")
         return conclude(root, dag, selected, {})
     children, jobs = Children(root, top.threads, forced), jobs or _jobs(top.threads)
+    if todo and not ignore_disk:
+        from flows.orchestration.forecast import room
+
+        room.check(root, todo, jobs)
     print(f"Recipe {top.recipe}: {len(todo)} of {len(selected)} stages to visit, {jobs} side by side", flush=True)
     return _run(Pipeline(root, dag, selected, todo, jobs, children, top.recipe))
 

@@ -26,6 +26,7 @@ class Progress:
         self.latest |= {"rate": None, "tokens_per_s": None, "left": None}
         self.points: list[dict] = []
         self.rollouts: list[dict] = []
+        self.timings: list[dict] = []  # of each step, for the run book
         self._file = Path(os.environ["R1_PROGRESS"]) if os.environ.get("R1_PROGRESS") else None
         self._terminal = sys.stderr.isatty()
         self._last_line = self.started
@@ -43,6 +44,7 @@ class Progress:
         tokens: int | None = None,
         point: dict | None = None,
         rollouts: list[dict] | None = None,
+        timings: list[dict] | None = None,
     ) -> None:
         now, before = time.monotonic(), self.latest
         if self._first is None or (before["total"], before["unit"]) != (total, unit) or done < before["done"]:
@@ -55,6 +57,7 @@ class Progress:
                 self.points = self.points[::2]
         if rollouts:
             self.rollouts = rollouts
+        self.timings += timings or []
         self._show(now)
 
     def _rates(self, now: float, tokens: int | None) -> dict[str, float | None]:

@@ -17,9 +17,10 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flows.orchestration.dag import Node, short_name
+if TYPE_CHECKING:
+    from flows.orchestration.dag import Node
 
 SEAL = "sealed.json"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,7 +33,7 @@ class PublishError(Exception):
     """What a stage made cannot be published; the message names the path and why."""
 
 
-def code_version(root: Path, node: Node) -> str:
+def code_version(root: Path, node: "Node") -> str:
     """Hash of every code file the stage declares, those in declared folders included."""
     digest = hashlib.sha256()
     for path in sorted({file for declared in node.code for file in _code_files(root / declared)}):
@@ -47,7 +48,7 @@ def _code_files(path: Path) -> list[Path]:
     return [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]  # as .dvcignore has it
 
 
-def fingerprint(root: Path, node: Node, params: dict, code: str) -> str:
+def fingerprint(root: Path, node: "Node", params: dict, code: str) -> str:
     """Name of the work folder: everything that determines the result. Another value, another folder."""
     inputs = {d: _identity(root / d) for d in node.deps if d not in node.code}
     blob = json.dumps([node.stage, node.cmd, params, code, inputs], sort_keys=True, default=str)
@@ -70,7 +71,7 @@ class Workspace:
     killed after it had finished, whose outs only remain to be published; else None.
     """
 
-    def __init__(self, root: Path, node: Node, key: str):
+    def __init__(self, root: Path, node: "Node", key: str):
         self.root, self.node = root, node
         self.all = root / "work" / node.stage
         self.folder = self.all / key
@@ -141,6 +142,8 @@ def unseal(root: Path, stage: str) -> None:
 
 
 def _out_name(path: str) -> str:
+    from flows.orchestration.dag import short_name  # not above: DVC's processes import this module and need no settings
+
     return short_name(path) if path.startswith("data/") else Path(path).name
 
 

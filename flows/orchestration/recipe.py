@@ -26,12 +26,13 @@ def recipe_file(root: Path, name: str) -> Path:
     return path
 
 
-def validate(root: Path, path: Path, unpublished: bool = False) -> dict[str, BaseModel]:
+def validate(root: Path, path: Path, unpublished: bool = False, values: dict | None = None) -> dict[str, BaseModel]:
     """Every section of this file as its stage's Params, by stage name; a ParamsError lists all that is wrong at once.
 
-    `unpublished` lets `null  # not published` pass: to check or plan recipes/paper.yaml, not to run it.
+    `unpublished` lets `null  # not published` pass: to check or plan recipes/paper.yaml, not to run it. `values` are
+    checked in place of what the file holds.
     """
-    values = read_yaml(path)
+    values = read_yaml(path) if values is None else values
     file = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     names = stage_names(root)
     problems = [*_sections(values, names, file), *_typed(Top, scalars(values), file, "", {}, unpublished)]

@@ -1,6 +1,7 @@
 """work/runs/<stage>.json: what the last run of a stage cost here, who ran it, on what, from which state of the code.
 
-Not an artifact: it differs from run to run. `published` holds the sha256 of what that run made, so that a book is never
+Not an artifact: it differs from run to run. A stage that trains step by step leaves beside it what each step took
+(<stage>.steps.csv), with the medians in the book under `throughput`. `published` holds the sha256 of what that run made, so that a book is never
 taken for one of another artifact, such as one that was fetched from a remote or checked out of another commit.
 """
 
@@ -9,19 +10,21 @@ import json
 import os
 import platform
 import resource
+import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.orchestration import git
 from flows.orchestration.dag import Node
-from flows.orchestration.publish import write_atomically
+from flows.orchestration.publish import as_csv, write_atomically
 from tasks.provenance.artifacts import sha256
 
 if TYPE_CHECKING:
     from flows.orchestration.stage import Run
 
 STATED = ("params.yaml", "dvc.yaml")  # beside its code, what decides over a stage
+PARTS = ("rollout", "reward", "training")  # of a step's seconds
 
 
 class RunBook:
@@ -49,8 +52,23 @@ class RunBook:
             "disk_bytes": size,
             "published": {path: identity(run.root / path) for path in run.node.outs},
         }
-        write_atomically(run.root / "work" / "runs" / f"{run.stage}.json", json.dumps(book, indent=1) + "\n")
+        folder, steps = run.root / "work" / "runs", run.progress.timings
+        if steps:
+            book["throughput"] = throughput(steps)
+            write_atomically(folder / f"{run.stage}.steps.csv", as_csv(steps))
+        else:
+            (folder / f"{run.stage}.steps.csv").unlink(missing_ok=True)  # of an earlier run
+        write_atomically(folder / f"{run.stage}.json", json.dumps(book, indent=1) + "\n")
         return seconds
+
+
+def throughput(steps: list[dict]) -> dict[str, float]:
+    """Medians over the steps, and the share that each part has of all their seconds; see tasks/training/grpo_log.py."""
+    total = sum(s["seconds"] for s in steps)
+    out = {"steps": len(steps), "seconds_per_step": statistics.median(s["seconds"] for s in steps)}
+    out["tokens_per_second"] = sum(s["tokens"] for s in steps) / total if total else 0.0
+    out |= {f"{part}_share": sum(s[part] for s in steps) / total if total else 0.0 for part in PARTS}
+    return {key: round(value, 4) for key, value in out.items()}
 
 
 def read(root: Path, stage: str) -> dict | None:

@@ -14,6 +14,7 @@
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ from flows.orchestration.dag import Dag, Node, load_dag, lookup
 from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
 from flows.orchestration.progress import Progress, human
 from flows.orchestration.run_book import RunBook
+from tasks.execution import Execution, ExecutionError, open_execution
 from tasks.provenance.artifacts import ArtifactError
 from tasks.rows import derive_seed
 from tasks.settings import Settings
@@ -53,6 +55,14 @@ class Run:
         self.curve_rows: list[dict] | None = None
         self._top = top
 
+    @functools.cached_property
+    def execution(self) -> Execution:
+        """Where its shards and batches are worked on; no entry of `params` in dvc.yaml, since no result depends on it.
+
+        Nothing is started before it is used; what was started ends with the body.
+        """
+        return open_execution(self._top.execution, self.threads, guard.environment(self.threads))
+
     def _declared(self, key: str):
         if key not in self.node.params:
             raise StageError(f"{self.stage} uses `{key}`, but dvc.yaml does not list it under `params` of {self.name}")
@@ -70,6 +80,13 @@ class Run:
     @property
     def template(self) -> str:
         return self._declared("template")
+
+    @property
+    def accelerate(self) -> Path | None:
+        """The file in recipes/accelerate/ to launch the training with; None: in this process."""
+        from tasks.training.launch import config_file
+
+        return config_file(self.root, self._declared("accelerate"))
 
     @property
     def recipe(self) -> str:
@@ -110,7 +127,7 @@ def stage(body: Body, model: type[Settings]) -> None:
     name = _this_stage()
     try:
         _stage(name, body, model)
-    except (ParamsError, StageError, ArtifactError, publish.PublishError, guard.BusyError) as exc:
+    except (ParamsError, StageError, ArtifactError, ExecutionError, publish.PublishError, guard.BusyError) as exc:
         _fail(name, str(exc))
     except ValidationError as exc:
         _fail(name, "\n".join(explain(exc, model, "settings")))
@@ -203,7 +220,8 @@ def _build(body: Body, params: Settings, run: Run, space: publish.Workspace, fac
     """The body, then everything it made into place; the metrics."""
     book = RunBook(run.root, run.node)
     if space.measures is None:
-        metrics = body(params, run)
+        with run.execution:
+            metrics = body(params, run)
         run.progress.close()
         measures = _measures(run, metrics)
         if missing := space.missing():

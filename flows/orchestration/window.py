@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flows.orchestration.page import Shown, key, latest_rollouts, learning_curve, page
+from flows.orchestration.page import Shown, key, latest_rollouts, learning_curve, page, throughput
 from flows.orchestration.progress import human, parts
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Window:
             self._redrawn = time.monotonic()
             if shown := learning_curve(self._run.node, list(told.points), live=True):
                 yield shown
+            if shown := throughput(self._run.node, list(told.timings)):
+                yield shown
             if shown := latest_rollouts(self._run.node, told.rollouts):
                 yield shown
 
@@ -87,6 +89,8 @@ class Window:
         told = self._run.progress
         if told.latest["total"]:
             self._put(client, progress(told.latest | {"left": None}))
+        if shown := throughput(self._run.node, told.timings):
+            self._put(client, shown)
         for shown in page(
             self._run.root, self._run.node, told.rollouts, lambda stages: self._linked(client, stages), _say
         ):

@@ -12,9 +12,8 @@ from tasks.prompts.split import held_out
 from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import write_rows
 from tasks.rows import COMPLETION, DECISION, SFT_EXAMPLE, derive_seed, row_id
-from tasks.sampling.policy import Policy
 from tasks.sampling.rows import completion_rows
-from tasks.sampling.transformers_engine import sample
+from tasks.sampling.sample import Engine
 
 Verify = Callable[[dict, str], object]  # (PROMPT row, text) -> Verdict
 
@@ -44,29 +43,29 @@ class Collection:
         self.decisions: list[dict] = []
         self.routes: dict[str, dict] = {}
 
-    def few_shot(self, base: Policy, wanted: int, prompts: list[dict], examples: list[dict]) -> None:
+    def few_shot(self, base: Engine, wanted: int, prompts: list[dict], examples: list[dict]) -> None:
         """Route 1: few-shot prompting of the base with a long chain of thought."""
         rng = random.Random(derive_seed(self.seed, "few_shot"))
         shots = sorted(examples, key=lambda r: r["id"])
         texts = [cold_start.few_shot(self.template, rng.choice(shots), p["text"]) for p in prompts]
         self._sampled("few_shot", base, wanted, prompts, texts)
 
-    def direct(self, base: Policy, wanted: int, prompts: list[dict]) -> None:
+    def direct(self, base: Engine, wanted: int, prompts: list[dict]) -> None:
         """Route 2: prompting the base directly for an answer with reflection and verification."""
         self._sampled("direct", base, wanted, prompts, [cold_start.direct(self.template, p["text"]) for p in prompts])
 
-    def r1_zero(self, policy: Policy, wanted: int, prompts: list[dict]) -> None:
+    def r1_zero(self, engine: Engine, wanted: int, prompts: list[dict]) -> None:
         """Route 3: R1-Zero's outputs, made readable."""
         texts = [render(self.template, p["text"]) for p in prompts]
-        self._sampled("r1_zero", policy, wanted, prompts, texts)
+        self._sampled("r1_zero", engine, wanted, prompts, texts)
 
-    def _sampled(self, route: str, policy: Policy, wanted: int, prompts: list[dict], texts: list[str]) -> None:
+    def _sampled(self, route: str, engine: Engine, wanted: int, prompts: list[dict], texts: list[str]) -> None:
         seed = derive_seed(self.seed, route)
         settings = {"temperature": self.temperature, "top_p": 1.0, "max_tokens": self.max_tokens}
         report = (lambda *where, **more: self.progress(*where, note=route, **more)) if self.progress else None
-        groups = sample(policy, texts, self.samples, **settings, seed=seed, progress=report)
+        groups = engine.sample(texts, self.samples, **settings, seed=seed, progress=report)
         settings |= {"seed": seed, "template": template_hash(self.template), "route": route}
-        rows = completion_rows(prompts, groups, policy.sha, settings)
+        rows = completion_rows(engine, prompts, groups, settings)
         self.candidates += rows
         by_id = {p["id"]: p for p in prompts}
         kept: dict[str, dict] = {}
@@ -90,14 +89,27 @@ class Collection:
     def _surplus(self, row_id: str, has_one: bool, kept: int, wanted: int) -> str | None:
         """One row per prompt, and no more than the route's share."""
         full = kept >= wanted
-        for rule, value, keep in (("one_per_prompt", float(has_one), not has_one), ("route_share", float(kept), not full)):
+        for rule, value, keep in (
+            ("one_per_prompt", float(has_one), not has_one),
+            ("route_share", float(kept), not full),
+        ):
             limit = 0.0 if rule == "one_per_prompt" else float(wanted - 1)
             self._decide(row_id, rule, value, limit, keep)
         return "one_per_prompt" if has_one else "route_share" if full else None
 
-    def _decide(self, row_id: str, rule: str, value: float | None, limit: float | None, keep: bool, evidence: str = "") -> None:
+    def _decide(
+        self, row_id: str, rule: str, value: float | None, limit: float | None, keep: bool, evidence: str = ""
+    ) -> None:
         self.decisions.append(
-            {"row_id": row_id, "stage": "cold_start", "rule": rule, "value": value, "threshold": limit, "keep": keep, "evidence": evidence}
+            {
+                "row_id": row_id,
+                "stage": "cold_start",
+                "rule": rule,
+                "value": value,
+                "threshold": limit,
+                "keep": keep,
+                "evidence": evidence,
+            }
         )
 
     def human(self, annotations: list[Annotation], wanted: int, prompts: list[dict]) -> None:
@@ -129,7 +141,9 @@ class Collection:
 
     def _close(self, route: str, asked: int, kept: list[dict], reasons: Counter) -> None:
         if asked != len(kept) + sum(reasons.values()):
-            raise AssertionError(f"cold_start/{route}: {asked} responses in, {len(kept)} kept, {dict(reasons)} rejected")
+            raise AssertionError(
+                f"cold_start/{route}: {asked} responses in, {len(kept)} kept, {dict(reasons)} rejected"
+            )
         self.examples += kept
         self.routes[route] = {"asked": asked, "kept": len(kept), "rejected": dict(sorted(reasons.items()))}
 

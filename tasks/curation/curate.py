@@ -18,7 +18,7 @@ from tasks.curation.place import KIND, Place, writing
 from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy
 from tasks.curation.statements import run_sql
 from tasks.curation.verdicts import Verdicts
-from tasks.curation.workers import Workers
+from tasks.execution import Execution, Local
 
 MEMORY = 4 << 30  # bytes, of all processes together
 DATABASE_SHARE = 0.4  # of the memory
@@ -53,22 +53,25 @@ def curate(
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
     verdicts: str | Path | None = None,
+    execution: Execution | None = None,
 ) -> Funnel:
     """Curate files of candidates into `out` (kept, decisions, outcomes, prompts, near_duplicates, funnel, manifest).
 
     columns: our name -> name in the files. benchmarks: evaluation sets beyond the policy's. sums: file name -> sha256
     that the file must have. root: where paths of benchmarks begin. max_bad_share: malformed rows among all from which
     the run stops. work: folder for what a killed run goes on from; beside `out` where none is given. picture: whether
-    the funnel is drawn. verdicts: file of `r1 verify`, in the order of the one JSONL input, or with ids.
-    progress(step, done, total). Raises CurationError.
+    the funnel is drawn. verdicts: file of `r1 verify`, in the order of the one JSONL input, or with ids. execution:
+    where shards are read, by default `workers` processes of this machine; tables stay here.
+    progress(step, done, total). Raises CurationError, and ExecutionError where a worker is lost.
     """
     machine = Machine(workers, memory, shard_bytes)
     if benchmarks:
         against = (*policy.decontamination.against, *benchmarks)
         decontamination = policy.decontamination.model_copy(update={"against": against})
         policy = policy.model_copy(update={"decontamination": decontamination})
-    with Place(out, work) as place, Workers(workers) as run:
-        session = _Session(policy, place, machine, run, seed, root, progress or (lambda *_: None))
+    with Place(out, work) as place, contextlib.ExitStack() as ours:
+        execution = execution or ours.enter_context(Local(workers))
+        session = _Session(policy, place, machine, execution, seed, root, progress or (lambda *_: None))
         sources = find_sources(inputs)
         session.verdicts = Verdicts.of(verdicts, [s.path for s in sources]) if verdicts else None
         session.read(sources, columns or {}, sums or {}, max_bad_share)
@@ -92,9 +95,10 @@ class _Session:
     """One run: what its steps hand on to each other."""
 
     def __init__(
-        self, policy: Policy, place: Place, machine: Machine, run: Workers, seed: int, root: Path, progress: Progress
-    ):
-        self.policy, self.place, self.machine, self.run = policy, place, machine, run
+        self, policy: Policy, place: Place, machine: Machine, execution: Execution, seed: int, root: Path,
+        progress: Progress,
+    ):  # fmt: skip
+        self.policy, self.place, self.machine, self.execution = policy, place, machine, execution
         self.seed, self.root, self.progress = seed, root, progress
         self.sources: list[Source] = []
         self.shards: list[Shard] = []
@@ -108,12 +112,12 @@ class _Session:
         """Inputs to shards, shards to files of measures; stops where too many rows are malformed."""
         from tasks.curation.shards import malformed_rows, process_shard
 
-        for i, source in enumerate(self.run(checked_source, sources, [sums] * len(sources))):
+        for i, source in enumerate(self.execution.map(checked_source, sources, [sums] * len(sources))):
             self.sources.append(source)
             self.progress("checking files", i + 1, len(sources))
         with writing(self.place.work / "converted"):
             self.shards, self.malformed = register(
-                self.sources, columns, self.place.work, self.machine.shard_bytes, self.run,
+                self.sources, columns, self.place.work, self.machine.shard_bytes, self.execution.map,
                 lambda n, of: self.progress("converting JSON lines", n, of), self.verdicts,
             )  # fmt: skip
         if not self.shards and not self.malformed:
@@ -125,12 +129,12 @@ class _Session:
         total, count = sum(s.rows for s in self.shards), 0
         self.progress("reading texts", 0, total)
         jobs = [self.shards, [scan] * len(self.shards), [folder] * len(self.shards)]
-        for shard, path in zip(self.shards, self.run(process_shard, *jobs)):
+        for shard, path in zip(self.shards, self.execution.map(process_shard, *jobs)):
             self.files.append(path)
             self.malformed += malformed_rows(path)
             count += shard.rows
             self.progress("reading texts", count, total)
-        self.run.rest()
+        self.execution.rest()
         self._refuse_bad(sum(s.rows for s in self.shards) + len(self.malformed), max_bad_share)
 
     def _refuse_bad(self, total: int, max_bad_share: float) -> None:
@@ -222,6 +226,7 @@ class _Session:
 
     def _deduplicate(self, con) -> None:
         from tasks.curation.near_duplicates import deduplicate
+        from tasks.curation.near_duplicates_partitions import Shards
         from tasks.curation.shards import Texts
 
         places = con.sql("SELECT shard, position FROM measured ORDER BY row").fetchnumpy()
@@ -229,7 +234,8 @@ class _Session:
         folder = self.place.work / "tables" / "shingles"
         folder.mkdir()
         progress = lambda n, of: self.progress("comparing texts", n, of)
-        deduplicate(con, self.policy.deduplication, texts, folder, progress)
+        shards = Shards(self.execution, self.files, folder / "bands") if self.execution.remote else None
+        deduplicate(con, self.policy.deduplication, texts, folder, progress, shards)
         self._passed(con, "deduplication")
 
     def _select(self, con) -> None:
@@ -270,7 +276,7 @@ class _Session:
         runs = self.place.work / "runs"
         shutil.rmtree(runs, ignore_errors=True)
         progress = lambda n, of: self.progress("writing kept rows", n, of)
-        export.write_kept(kept, self.shards, self.schema, runs, folder, self.run, progress)
+        export.write_kept(kept, self.shards, self.schema, runs, folder, self.execution.map, progress)
         shutil.rmtree(runs)
 
     def seal(self, folder: Path) -> None:

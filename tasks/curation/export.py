@@ -17,6 +17,7 @@ from tasks.curation.funnel import Counts
 from tasks.curation.inputs import Shard
 from tasks.curation.place import writing
 from tasks.curation.shards import batches
+from tasks.execution import unique
 from tasks.rows import DECISION, row_id
 
 STEPS = ("filters", "decontamination", "deduplication", "selection")
@@ -298,12 +299,13 @@ def _run(held: list[tuple[pa.Table, np.ndarray]], edges: np.ndarray, path: Path)
     )
     cuts = np.searchsorted(rows[order], edges)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with writing(path), pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+    temporary = unique(path)
+    with writing(temporary), pa.ipc.new_file(str(temporary), table.schema, options=options) as writer:
         for a, b in zip(cuts, cuts[1:]):
             writer.write_batch(
                 table.slice(a, b - a).combine_chunks().to_batches()[0] if b > a else _empty(table.schema)
             )
-    return path
+    return temporary.rename(path)
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

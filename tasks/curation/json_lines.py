@@ -12,6 +12,7 @@ import pyarrow as pa
 from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
 from tasks.curation.policy import CurationError
 from tasks.curation.verdicts import Judged, Verdicts
+from tasks.execution import unique
 from tasks.provenance.artifacts import ROW_GROUP, sha256
 
 PART_BYTES = 64 << 20  # of lines that are held in memory at a time
@@ -32,10 +33,9 @@ def convert(
     """
     what = [digest, sorted(columns.items()), 2, verdicts and [verdicts.sha256, verdicts.in_order]]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:24]
-    done, making = folder / key, folder / f"{key}.new"
+    done, making = folder / key, unique(folder / key)
     if done.is_dir():
         return done
-    shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     names: dict[str, list[str]] = {}
     for name in (*REQUIRED, *OPTIONAL):
@@ -47,7 +47,12 @@ def convert(
         _write(table, making / name)
         parts[name] = sha256(making / name)
     (making / "facts.json").write_text(json.dumps({"bad": reader.bad, "parts": parts}))
-    making.rename(done)
+    try:
+        making.rename(done)
+    except OSError:  # another machine was told to do the same and was first
+        if not done.is_dir():
+            raise
+        shutil.rmtree(making)
     return done
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from tasks.curation.near_duplicates_partitions import Shards
 from tasks.curation.policy import Deduplication
 
 Texts = Callable[[np.ndarray], Iterator[tuple[np.ndarray, pa.Array]]]
@@ -28,13 +29,16 @@ COLUMNS = ("prompt", "text", "preference", "shingles", "exact", "normal", "head"
 NO_ROWS = np.empty(0, np.int32)
 
 
-def deduplicate(con, policy: Deduplication, texts: Texts, work: Path, progress: Progress | None = None) -> None:
+def deduplicate(
+    con, policy: Deduplication, texts: Texts, work: Path, progress: Progress | None = None, shards: Shards | None = None
+) -> None:
     """Create table `duplicates` (row, kept_row, jaccard, scope, kind), view `deduplication` (row, decisions) in `con`.
 
     `con` has `measured` (near_duplicates.sql); `texts(rows)` streams the texts of ascending rows in any order, as
     (rows, string array); `work` is a folder for temporary files. As many threads as DuckDB is set to use. `progress`
-    counts the texts that are read again. Raises OSError naming path and bytes where their shingles do not fit on the
-    disk, ValueError where a text is not the one that was measured.
+    counts the texts that are read again. `shards`: candidate pairs are looked for on the machines that see these files.
+    Raises OSError naming path and bytes where their shingles do not fit on the disk, ValueError where a text is not the
+    one that was measured.
     """
     import duckdb
 
@@ -52,7 +56,7 @@ def deduplicate(con, policy: Deduplication, texts: Texts, work: Path, progress: 
     columns = {name: np.ascontiguousarray(np.ma.filled(found[name], 0), np.int32) for name in COLUMNS}
     threads = con.execute("SELECT current_setting('threads')").fetchall()[0][0]
     with ThreadPoolExecutor(threads) as pool:
-        hits = _search(con, policy, columns, texts, Path(work), pool, threads, progress)
+        hits = _search(con, policy, columns, texts, Path(work), pool, threads, progress, shards)
     con.register("hits", _listed(hits, columns["prompt"]))
     for statement in script[1:]:
         run(statement)
@@ -90,7 +94,7 @@ class _Groups(NamedTuple):
     offsets: np.ndarray  # int64[nodes + 1], into the shingles
 
 
-def _search(con, policy, columns, texts, work, pool, threads, progress):
+def _search(con, policy, columns, texts, work, pool, threads, progress, shards):
     """The kept row of every superfluous row, by rule (near_duplicates_cover.Hits)."""
     from tasks.curation.near_duplicates_candidates import flatten, unite_groups
     from tasks.curation.near_duplicates_cover import OFF, Hits, Kept, Links, Rows, cover_groups
@@ -99,7 +103,9 @@ def _search(con, policy, columns, texts, work, pool, threads, progress):
     parent = np.arange(count, dtype=np.int32)
     thresholds = [OFF if t is None else t for t in (policy.within_prompt, policy.across_prompts)]
     near = min(thresholds) < OFF
-    heads, bands = _join_near(con, columns, policy, parent, pool) if near else (NO_ROWS, np.empty((0, 0), np.uint64))
+    heads, bands = (
+        _join_near(con, columns, policy, parent, pool, shards) if near else (NO_ROWS, np.empty((0, 0), np.uint64))
+    )
     links = Links(np.empty(0, np.int64), NO_ROWS, np.empty(0))
     if policy.embedding:
         links = _embedded(policy, columns["text"], texts, parent)
@@ -134,32 +140,36 @@ def _search(con, policy, columns, texts, work, pool, threads, progress):
     return hits
 
 
-def _join_near(con, columns: dict, policy: Deduplication, parent: np.ndarray, pool: Executor):
+def _join_near(con, columns: dict, policy: Deduplication, parent: np.ndarray, pool: Executor, shards: Shards | None):
     """Join in `parent` what shares a band: (rows that stand for such a text, their bands uint64[texts, bands])."""
     from tasks.curation.near_duplicates_candidates import join_buckets
+    from tasks.curation.near_duplicates_partitions import join_partitions
 
     rows = np.flatnonzero(columns["head"] == np.arange(len(parent))).astype(np.int32)
-    place = np.full(len(parent), -1, np.int32)
+    salt = NO_ROWS if policy.across_prompts is not None else columns["prompt"][rows]
+    if shards is None:
+        bands = _bands(con, rows, len(parent))
+        touched = join_buckets(bands, rows, salt, parent, pool)
+        return rows[touched], np.ascontiguousarray(bands[:, touched].T)
+    places = con.execute("SELECT shard, position FROM measured ORDER BY row").fetchnumpy()
+    count = len(_bands(con, rows[:1], len(parent)))
+    touched = join_partitions(shards, places["shard"][rows], places["position"][rows], rows, salt, count, parent)
+    return rows[touched], np.ascontiguousarray(_bands(con, rows[touched], len(parent)).T)
+
+
+def _bands(con, rows: np.ndarray, count: int) -> np.ndarray:
+    """uint64[bands, rows] of some of the `count` rows; [0, rows] where nothing was measured."""
+    place = np.full(count, -1, np.int32)
     place[rows] = np.arange(len(rows))
-    bands = None
+    bands = np.empty((0, len(rows)), np.uint64)
     reader = con.sql("SELECT row, bands FROM measured WHERE bands IS NOT NULL").to_arrow_reader(1 << 16)
     for batch in reader:
         places = place[batch.column(0).to_numpy()]
-        values = (
-            batch.column(1)
-            .flatten()
-            .to_numpy(zero_copy_only=False)
-            .reshape(len(places), -1)
-            .astype(np.uint64, copy=False)
-        )
-        if bands is None:
+        values = batch.column(1).flatten().to_numpy(zero_copy_only=False).reshape(len(places), -1)
+        if not len(bands):
             bands = np.empty((values.shape[1], len(rows)), np.uint64)
-        bands[:, places[places >= 0]] = values[places >= 0].T
-    if bands is None:
-        return rows, np.empty((0, 1), np.uint64)
-    salt = NO_ROWS if policy.across_prompts is not None else columns["prompt"][rows]
-    touched = join_buckets(bands, rows, salt, parent, pool)
-    return rows[touched], np.ascontiguousarray(bands[:, touched].T)
+        bands[:, places[places >= 0]] = values.astype(np.uint64, copy=False)[places >= 0].T
+    return bands
 
 
 def _embedded(policy: Deduplication, text: np.ndarray, texts: Texts, parent: np.ndarray):

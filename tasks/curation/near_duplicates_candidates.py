@@ -46,6 +46,15 @@ def unite_pairs(parent, left, right):
 
 
 @njit(nogil=True, cache=True)
+def forest(parent, left, right):
+    """Join the rows of every pair; which of the pairs joined two trees, bool[pairs]: those alone join the same rows."""
+    new = np.zeros(len(left), np.bool_)
+    for i in range(len(left)):
+        new[i] = unite(parent, left[i], right[i])
+    return new
+
+
+@njit(nogil=True, cache=True)
 def flatten(parent):
     """Root of every row."""
     roots = np.empty_like(parent)

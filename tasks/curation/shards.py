@@ -24,6 +24,7 @@ from tasks.curation.kernel import Spec, measure
 from tasks.curation.openings import openings_of
 from tasks.curation.place import writing
 from tasks.curation.policy import CurationError, Decontamination
+from tasks.execution import unique
 from tasks.responses import scripts_of
 
 BATCH_BYTES = 32 << 20  # of uncompressed columns decoded at a time
@@ -69,7 +70,7 @@ def process_shard(shard: Shard, scan: Scan, out: Path) -> Path:
     path = out / f"{scan.key(shard)}.parquet"
     if path.is_file():
         return path
-    temporary = path.with_suffix(".new")
+    temporary = unique(path)
     malformed, writer = [], None
     with writing(temporary):
         try:

@@ -19,7 +19,7 @@ class Judged:
 
     index: int
     text: str
-    tokens: int
+    tokens: int | None  # None where a server counts none
     finish: str
     status: str
     extracted: str | None
@@ -122,7 +122,7 @@ def summary(problems: Mapping[str, Sequence[Judged]], languages: Mapping[str, st
         "format_rate": mean([parse(s.text).well_formed for _, s in texts]),
         "language_consistency": mean(worded),
         "mixed_language_rate": mean([0 < x < 1 for x in worded]),
-        "mean_length": mean([s.tokens for _, s in texts]),
+        "mean_length": mean([s.tokens for _, s in texts if s.tokens is not None]),
         "truncation_rate": mean([s.finish == "length" for _, s in texts]),
         "recheck_rate": mean([rechecks(s.text) for s in opened]),
         "cots_without_words": len(shares) - len(worded),

@@ -7,6 +7,7 @@ flipped bit in Parquet is otherwise read back as a wrong value without any error
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,32 @@ import pyarrow.parquet as pq
 
 REBUILD = "rebuild it with `r1 run`, or `dvc checkout --force`"
 ROW_GROUP = 8192  # rows; the library's default holds gigabytes of text in the writer
+
+
+class _NoPandas:
+    """Finds every module but pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def _without_pandas() -> None:
+    """Have pyarrow make its first array while there is no pandas.
+
+    It would import pandas, 0.6 CPU-s and half of what a small stage takes, to see whether a list is perhaps pandas' own.
+    It asks but once; where pandas is needed, in `to_pandas()`, it looks again (pandas-shim.pxi: _check_import).
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([0])
+        finally:
+            sys.meta_path.remove(_NoPandas)
+
+
+_without_pandas()
 
 
 class ArtifactError(Exception):

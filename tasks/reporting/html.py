@@ -6,7 +6,7 @@ Drawn from results.json, the figures and the run book. It shows measured times, 
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.reporting import tables
+from tasks.reporting import tables, throughput
 from tasks.reporting.words import DASH, count, decimal, duration, interval, percent, points
 
 HERE = Path(__file__).parent
@@ -33,6 +33,8 @@ def render(results: Mapping, figures: Path, run_book: Mapping[str, Mapping], tar
         elicitation=list(zip(results["elicitation"], tables.elicitation(results), strict=True)),
         recipe=_recipe(results, run_book),
         cost=tables.cost(run_book, order),
+        throughput=tables.throughput(run_book, order),
+        steps=Markup(throughput.draw({s: run_book[s]["steps"] for s in order if run_book.get(s, {}).get("steps")})),
         machine=_machine(run_book),
         met=sum(e["met"] for e in results["expectations"]),
     )

@@ -27,14 +27,14 @@ def read_metrics(folder: Path) -> dict[str, dict]:
 
 def read_curves(folder: Path) -> dict[str, dict[str, list[float | None]]]:
     """plots/r1_zero.csv → {"r1_zero": {"step": [...], "reward": [...]}}; an empty cell is None."""
-    curves = {}
-    for path in sorted(Path(folder).rglob("*.csv")):
-        with open(path, newline="") as f:
-            rows = list(csv.DictReader(f))
-        columns = rows[0].keys() if rows else ()
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        curves[name] = {c: [_number(path, i, c, row[c]) for i, row in enumerate(rows, 2)] for c in columns}
-    return curves
+    paths = sorted(Path(folder).rglob("*.csv"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): _columns(path) for path in paths}
+
+
+def _columns(path: Path) -> dict[str, list[float | None]]:
+    with open(path, newline="") as f:
+        rows = list(csv.DictReader(f))
+    return {c: [_number(path, i, c, row[c]) for i, row in enumerate(rows, 2)] for c in (rows[0] if rows else ())}
 
 
 def _number(path: Path, line: int, column: str, cell: str | None) -> float | None:
@@ -47,7 +47,10 @@ def _number(path: Path, line: int, column: str, cell: str | None) -> float | Non
 
 
 def read_run_book(folder: Path) -> dict[str, dict]:
-    """work/runs/*.json by stage: what each stage's last run cost, measured. Empty where nothing ran here."""
+    """work/runs/*.json by stage: what each stage's last run cost, measured. Empty where nothing ran here.
+
+    `steps` of a stage that trained step by step: the columns of its <stage>.steps.csv.
+    """
     book = {}
     for path in sorted(Path(folder).glob("**/*.json")):
         try:
@@ -55,7 +58,8 @@ def read_run_book(folder: Path) -> dict[str, dict]:
         except json.JSONDecodeError:
             continue  # a run that was killed while writing its page
         if isinstance(entry, dict) and "stage" in entry:
-            book[entry["stage"]] = entry
+            steps = path.with_suffix(".steps.csv")
+            book[entry["stage"]] = entry | ({"steps": _columns(steps)} if steps.is_file() else {})
     return book
 
 

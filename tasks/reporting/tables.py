@@ -194,3 +194,22 @@ def cost(run_book: Mapping[str, Mapping], order: Sequence[str]) -> Table:
             )
         )
     return _table(("stage", "time", "CPU-seconds", "peak memory, MB", "written"), rows)
+
+
+def throughput(run_book: Mapping[str, Mapping], order: Sequence[str]) -> Table:
+    """Measured: what a step of each RL stage took, and on what."""
+    entries = [run_book[s] for s in order if run_book.get(s, {}).get("throughput")]
+    rows = [
+        (
+            e["stage"],
+            f"{t['steps']:.0f}",
+            decimal(t["seconds_per_step"], 2),
+            decimal(t["tokens_per_second"], 0),
+            *(percent(t[f"{part}_share"]) for part in ("rollout", "reward", "training")),
+        )
+        for e in entries
+        if (t := e["throughput"])
+    ]
+    header = ("stage", "steps", "s/step, median", "tokens/s", "rollout %", "rewards %", "training %")
+    note = "tokens/s: completion tokens over all seconds of the steps. A resumed stage counts the steps before it as well."
+    return _table(header, rows, note)

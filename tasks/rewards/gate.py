@@ -5,16 +5,16 @@ guesses, the cheapest way to more reward is to stop thinking.
 """
 
 from tasks.prompts.templates import render
+from tasks.provenance.artifacts import ArtifactError
 from tasks.responses import parse
-from tasks.sampling.policy import Policy
-from tasks.sampling.transformers_engine import sample
+from tasks.sampling.sample import Engine
 from tasks.training.settings import Gate
 from tasks.verification.verify import verify
 
 DIRECT = "<think> </think><answer>"  # forces an answer without reasoning
 
 
-class GateError(Exception):
+class GateError(ArtifactError):
     """The base is not worth running RL on; the message gives both accuracies."""
 
 
@@ -23,16 +23,20 @@ def _accuracy(pairs: list[tuple[dict, str]]) -> float:
 
 
 def measure(
-    policy: Policy, prompts: list[dict], p: Gate, template: str, max_tokens: int, temperature: float, seed: int
+    engine: Engine, prompts: list[dict], p: Gate, template: str, max_tokens: int, temperature: float, seed: int
 ) -> dict:
     """Accuracy of sampled answers that reason (a non-empty think block) and of forced direct guesses."""
     chosen = sorted(prompts, key=lambda row: row["id"])[: p.prompts]
     if not chosen:
         raise GateError("no validation prompts to measure the base on: raise prompts.validation_share")
+    if not engine.continues:
+        raise GateError(
+            "a chat endpoint cannot be made to guess, which the gate compares with: set gate.engine to another"
+        )
     texts = [render(template, row["text"]) for row in chosen]
     settings = {"k": p.samples, "temperature": temperature, "top_p": 1.0}
-    free = sample(policy, texts, max_tokens=max_tokens, seed=seed, **settings)
-    forced = sample(policy, [t + DIRECT for t in texts], max_tokens=16, seed=seed + 1, **settings)
+    free = engine.sample(texts, max_tokens=max_tokens, seed=seed, **settings)
+    forced = engine.sample([t + DIRECT for t in texts], max_tokens=16, seed=seed + 1, **settings)
     flat = [(row, s.text) for row, group in zip(chosen, free, strict=True) for s in group]
     reasoned = [(row, text) for row, text in flat if (parse(text).think or "").strip()]
     guesses = [(row, DIRECT + s.text) for row, group in zip(chosen, forced, strict=True) for s in group]

@@ -9,14 +9,14 @@ from tasks.prompts.templates import render
 from tasks.rewards.composition import Composition, compose
 from tasks.rewards.monitor import watched
 from tasks.rewards.registry import Rewards
-from tasks.sampling.transformers_engine import end_tokens, generate
-from tasks.training import checkpoints, grpo
-from tasks.training.settings import GRPO
+from tasks.training import grpo, grpo_log, trainable
+from tasks.training.grpo_settings import GRPO
+from tasks.training.rollouts import own_rollout
 
 if TYPE_CHECKING:
     from tasks.progress import Progress
 
-CURVED = ("accuracy", "format", "preference")  # rewards that grpo.curve names
+CURVED = ("accuracy", "format", "preference")  # rewards that grpo_log.curve names
 
 
 def named_rewards(rewards: Composition | Rewards | dict) -> dict[str, tuple[Callable, float]]:
@@ -49,18 +49,13 @@ def reinforce(
     import torch
 
     torch.set_num_threads(threads)
-    model, tokenizer = checkpoints.load(start)
-    end = end_tokens(model, tokenizer)
-
-    def rollout(model, prompt_ids, k, temperature, top_p, max_tokens, seed):
-        with torch.no_grad():
-            return generate(model, prompt_ids, k, temperature, top_p, max_tokens, seed, tokenizer.pad_token_id, end)
-
+    longest = max(limit for _, limit in p.max_tokens)  # of the completion alone
+    model, tokenizer = trainable.load(start, p, longest, seed)
+    rollout = own_rollout(model, tokenizer, p.engine) if p.engine.name == "transformers" else None
     ask = functools.partial(render, template)
-    log = grpo.optimise(model, tokenizer, rows, p, rewards, ask, rollout, seed, work, progress)
-    checkpoints.save(model, tokenizer, out)
-    curve = [row | curve_of_terms(entry, rewards) for row, entry in zip(grpo.curve(log), log, strict=True)]
-    return grpo.summary(curve), curve
+    log = grpo.optimise(model, tokenizer, rows, p, rewards, ask, rollout, seed, work, progress, out)
+    curve = [row | curve_of_terms(entry, rewards) for row, entry in zip(grpo_log.curve(log), log, strict=True)]
+    return grpo_log.summary(curve), curve
 
 
 def curve_of_terms(entry: dict, rewards: dict) -> dict[str, float | None]:

@@ -23,3 +23,17 @@ def load_policy(folder: Path, threads: int = 1) -> Policy:
     gpu = torch.cuda.is_available()
     model, tokenizer = load(folder, bf16=gpu)
     return Policy(model.to("cuda" if gpu else "cpu").eval(), tokenizer, weights_sha(folder))
+
+
+def end_of(folder: Path, tokenizer) -> list[int]:
+    """Ids that end a completion of the checkpoint in `folder`: the tokenizer's, and those of its generation config."""
+    from transformers import GenerationConfig
+
+    there = (folder / "generation_config.json").is_file()
+    return end_ids(tokenizer, GenerationConfig.from_pretrained(folder) if there else None)
+
+
+def end_ids(tokenizer, generation_config) -> list[int]:
+    """The same of a model that is loaded already."""
+    more = generation_config.eos_token_id if generation_config else None
+    return sorted({tokenizer.eos_token_id, *(more if isinstance(more, list) else [more] if more is not None else [])})

@@ -4,19 +4,25 @@ The order of prompts is laid out beforehand, step by step, and every rollout is 
 sees the same prompts and draws the same samples as an uninterrupted one.
 """
 
+import contextlib
+import functools
+import importlib.util
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.rows import derive_seed
-from tasks.training.settings import GRPO
+from tasks.sampling.sample import EngineError
+from tasks.training import grpo_log
+from tasks.training.grpo_settings import GRPO
+from tasks.training.packed_grpo import make_trainer_class, stopwatch
+from tasks.training.rollouts import Rollout, processes, vllm_arguments
 from tasks.training.trainer import common_arguments, reporter, run
 
 if TYPE_CHECKING:
     from tasks.progress import Progress
 
-Rollout = Callable[..., tuple[list[list[int]], list[list[float]]]]
 COLUMNS = ("id", "domain", "gold", "language", "meta")  # of PROMPT rows; reward functions receive them by name
 
 
@@ -50,77 +56,51 @@ def token_limit(p: GRPO, step: int) -> int:
     return [limit for start, limit in p.max_tokens if step >= start][-1]
 
 
-def make_trainer_class():
-    """TRL's trainer with its padding removed; made in a function because importing TRL takes seconds."""
-    import torch
-    from trl import GRPOTrainer
+def batch_shape(p: GRPO, workers: int) -> dict[str, int]:
+    """How TRL divides a step: rows in one of its batches, batches per optimizer step, batches per rollout.
 
-    class PackedGRPOTrainer(GRPOTrainer):
-        """Same loss, less work: micro-batches sorted by length and cut to it, no gradient where the advantage is 0."""
-
-        rows_per_pass = 64
-        _idle = None
-
-        def _compute_loss(self, model, inputs):
-            idle = inputs["advantages"] == 0
-            skippable = self.beta == 0 and idle.dim() == 1 and not bool(idle.all())  # backward needs one row with a graph
-            self._idle = idle if skippable else None
-            try:
-                return super()._compute_loss(model, inputs)
-            finally:
-                self._idle = None
-
-        def _get_per_token_logps_and_entropies(
-            self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kwargs
-        ):
-            if any(value is not None and value is not False for value in kwargs.values()):  # images, MoE: as TRL does
-                return super()._get_per_token_logps_and_entropies(
-                    model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
-                )
-            start = input_ids.size(1) - logits_to_keep
-            left, right = (attention_mask[:, :start] == 0).sum(1), attention_mask[:, start:].sum(1)
-            idle = self._idle if self._idle is not None else torch.zeros_like(right, dtype=torch.bool)
-            order = sorted(range(len(right)), key=lambda i: (bool(idle[i]), int(right[i]), i))
-            busy = int((~idle).sum())
-            passes = [order[a : min(a + self.rows_per_pass, busy)] for a in range(0, busy, self.rows_per_pass)]
-            passes += [order[a : a + self.rows_per_pass] for a in range(busy, len(order), self.rows_per_pass)]
-            logps, entropies = [], []
-            for rows in passes:
-                cut, keep = int(left[rows].min()), max(1, int(right[rows].max()))
-                span = slice(cut, start + keep)
-                with torch.set_grad_enabled(torch.is_grad_enabled() and not bool(idle[rows[0]])):
-                    lp, entropy, _ = super()._get_per_token_logps_and_entropies(
-                        model, input_ids[rows, span], attention_mask[rows, span], keep, compute_entropy=compute_entropy
-                    )
-                pad = (0, logits_to_keep - keep)
-                logps.append(torch.nn.functional.pad(lp, pad))
-                entropies.append(torch.nn.functional.pad(entropy, pad) if compute_entropy else None)
-            back = torch.tensor([i for rows in passes for i in rows], device=right.device).argsort()
-            entropy = torch.cat(entropies)[back] if compute_entropy else None
-            return torch.cat(logps)[back], entropy, None
-
-    return PackedGRPOTrainer
+    Raises ValueError where the step cannot be divided so.
+    """
+    if p.prompts_per_step % workers:
+        raise ValueError(
+            f"prompts_per_step {p.prompts_per_step} is no multiple of the {workers} processes: groups stay whole"
+        )
+    rows, passes = p.prompts_per_step // workers * p.group_size, 1
+    if p.accumulate:
+        size = min(p.micro_batch, rows)
+        if rows % size:
+            raise ValueError(
+                f"accumulate needs micro_batch {size} to divide the {rows} completions of a process's step"
+            )
+        rows, passes = size, rows // size
+    return {
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": passes,
+        "steps_per_generation": p.rollout_batches * passes,
+    }
 
 
-def make_config(p: GRPO, weights: list[float], seed: int, work: Path):
-    """GRPOConfig of the settings; `micro_batch` bounds what is in one forward pass, the step is one batch."""
-    from trl import GRPOConfig
-
-    batch = p.prompts_per_step * p.group_size
+def check_cycle(p: GRPO) -> None:
+    """ValueError where a state would be saved in the middle of a rollout's use: a resumed run could not go on with it."""
     cycle = p.rollout_batches * p.inner_epochs
     if p.save_every % cycle:
         raise ValueError(f"save_every {p.save_every} is no multiple of rollout_batches * inner_epochs = {cycle}")
+
+
+def make_config(p: GRPO, weights: list[float], seed: int, work: Path):
+    """GRPOConfig of the settings. Without `accumulate` a step is one batch, and `micro_batch` only a forward pass."""
+    from trl import GRPOConfig
+
+    check_cycle(p)
     settings = p.model_dump()
     shared = {k: settings[k] for k in ("learning_rate", "final_lr_ratio", "warmup_steps", "adam_beta2", "save_every")}
     arguments = common_arguments(
         work, seed, **shared, schedule="linear", bf16=p.bf16, gradient_checkpointing=p.gradient_checkpointing
     )
-    vllm = {"use_vllm": True, "vllm_mode": "server" if p.engine == "vllm_server" else "colocate"}
     return GRPOConfig(
         **{**arguments, "weight_decay": p.weight_decay},
+        **batch_shape(p, processes()),
         max_steps=p.steps,
-        per_device_train_batch_size=batch,
-        steps_per_generation=p.rollout_batches,
         num_generations=p.group_size,
         num_iterations=p.inner_epochs,
         max_completion_length=max(limit for _, limit in p.max_tokens),
@@ -137,26 +117,118 @@ def make_config(p: GRPO, weights: list[float], seed: int, work: Path):
         scale_rewards=p.scale_rewards,
         reward_weights=weights,
         shuffle_dataset=False,
-        **(vllm if p.engine != "transformers" else {}),
+        **vllm_arguments(p.engine),
     )
 
 
+@contextlib.contextmanager
+def _whole_model(trainer):
+    """The policy in eval mode, unwrapped, with all its weights in reach where processes share them."""
+    from trl.models.utils import unwrap_model_for_generation
+
+    gather = trainer.args.ds3_gather_for_generation
+    with (
+        unwrap_model_for_generation(
+            trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=gather
+        ) as model,
+        trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+    ):
+        model.eval()
+        yield model
+        model.train()
+
+
 def _rollout_func(p: GRPO, tokenizer, rollout: Rollout, seed: int):
-    """TRL's hook: each prompt comes G times in a row and is sampled G times at once."""
+    """TRL's hook: each prompt comes G times in a row and is sampled G times at once, `rollout_prompts` of them together.
+
+    Each such batch has a seed of its step and its place in it, whichever process draws it.
+    """
 
     def rollout_func(prompts: list[str], trainer) -> dict:
-        group = trainer.num_generations
-        step = trainer.state.global_step
+        group, step, index = trainer.num_generations, trainer.state.global_step, trainer.accelerator.process_index
         prompt_ids = tokenizer(prompts[::group], add_special_tokens=False)["input_ids"]
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        model.eval()
-        ids, logprobs = rollout(
-            model, prompt_ids, group, p.temperature, p.top_p, token_limit(p, step), derive_seed(seed, "rollout", step)
-        )
-        model.train()
-        return {"prompt_ids": [i for i in prompt_ids for _ in range(group)], "completion_ids": ids, "logprobs": logprobs}
+        together = p.rollout_prompts or len(prompt_ids)
+        ids, logprobs = [], []
+        with _whole_model(trainer) as model:
+            for at in range(0, len(prompt_ids), together):
+                part, place = prompt_ids[at : at + together], index * len(prompt_ids) + at
+                whole = len(part) == trainer.accelerator.num_processes * len(prompt_ids)
+                named = ("rollout", step) if whole else ("rollout", step, place)
+                limit = token_limit(p, step)
+                drawn = rollout(model, part, group, p.temperature, p.top_p, limit, derive_seed(seed, *named))
+                ids += drawn[0]
+                logprobs += drawn[1]
+        return {
+            "prompt_ids": [i for i in prompt_ids for _ in range(group)],
+            "completion_ids": ids,
+            "logprobs": logprobs,
+        }
 
     return rollout_func
+
+
+def _need_vllm(p: GRPO) -> None:
+    """EngineError where the recipe asks for vLLM and this machine cannot have it."""
+    import torch
+
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(
+            "grpo.engine is vllm, which is not installed here: pip install 'r1flow[vllm]' on a machine with a GPU, "
+            "or set engine: transformers"
+        )
+    if not torch.cuda.is_available():
+        raise EngineError(
+            "grpo.engine is vllm, and there is no GPU here: the weights of each step go to a server over NCCL, and vLLM's "
+            "CPU build packs its weights when it has loaded them and takes no new ones. Set engine: transformers"
+        )
+
+
+@contextlib.contextmanager
+def _server_errors(p: GRPO):
+    """What TRL says of a server that does not answer, with what to do."""
+    try:
+        yield
+    except ConnectionError as exc:
+        raise EngineError(
+            f"no vLLM server answers at {p.engine.url} (waited {p.engine.timeout:.0f} s: grpo.engine.timeout). Start one on the "
+            "checkpoint that this stage begins with: VLLM_SERVER_DEV_MODE=1 vllm serve CHECKPOINT "
+            '--weight-transfer-config \'{"backend": "nccl"}\' --logprobs-mode processed_logprobs'
+        ) from exc
+
+
+def make_trainer(
+    model, tokenizer, data, p: GRPO, rewards: dict, rollout: Rollout | None, seed: int, work: Path, trainer_class=None
+):  # fmt: skip
+    """The trainer of these settings on `data` (a datasets.Dataset with `prompt` and COLUMNS).
+
+    Without `rollout` TRL samples by itself: by vLLM where the settings say so, else by plain `generate`. Another
+    `trainer_class` than ours is for comparing them (benchmarks/grpo.py).
+    """
+    if p.engine.name == "vllm":
+        _need_vllm(p)
+    with _server_errors(p):
+        trainer = (trainer_class or make_trainer_class())(
+            model=model,
+            reward_funcs=[function for function, _ in rewards.values()],
+            args=make_config(p, [weight for _, weight in rewards.values()], seed, work),
+            train_dataset=data,
+            processing_class=tokenizer,
+            **({"rollout_func": _rollout_func(p, tokenizer, rollout, seed)} if rollout else {}),
+        )
+    trainer.rows_per_pass, trainer.accumulate = p.micro_batch, p.accumulate
+    trainer.token_limit = functools.partial(token_limit, p)
+    if not p.accumulate and trainer.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
+        raise ValueError(
+            "weights shared by processes need `accumulate: true` under `grpo`: all run the same passes then"
+        )
+    return trainer
+
+
+def dataset(rows: list[dict], render: Callable[[str], str]):
+    """PROMPT rows as the datasets.Dataset that TRL reads: the rendered prompt and what rewards are told."""
+    from datasets import Dataset
+
+    return Dataset.from_list([{"prompt": render(r["text"]), **{c: r[c] for c in COLUMNS}} for r in rows])
 
 
 def optimise(
@@ -166,100 +238,45 @@ def optimise(
     p: GRPO,
     rewards: dict[str, tuple[Callable, float]],
     render: Callable[[str], str],
-    rollout: Rollout,
+    rollout: Rollout | None,
     seed: int,
     work: Path,
     progress: "Progress | None" = None,
+    out: Path | None = None,
 ) -> list[dict]:
     """Train `model` in place on `rows` (from `lay_out`); `rewards` maps a name to (function, weight).
 
-    `rollout(model, prompt_ids, k, temperature, top_p, max_tokens, seed)` samples the groups. Returns TRL's log, one
-    row per step.
-    """
-    from datasets import Dataset
+    `rollout` (tasks/training/rollouts.py) samples the groups; None leaves that to vLLM. Returns TRL's log, one row
+    per step.
 
-    data = Dataset.from_list([{"prompt": render(r["text"]), **{c: r[c] for c in COLUMNS}} for r in rows])
-    functions = [function for function, _ in rewards.values()]
-    for name, function in zip(rewards, functions, strict=True):
+    out: folder for the trained checkpoint, written by rank 0.
+    """
+    data = dataset(rows, render)
+    for name, (function, _) in rewards.items():
         if getattr(function, "__name__", None) != name:
             raise ValueError(f"reward {name!r} is a function called {getattr(function, '__name__', None)!r}")
-    own = p.engine == "transformers"
-    trainer_class = make_trainer_class()
-    trainer = trainer_class(
-        model=model,
-        reward_funcs=functions,
-        args=make_config(p, [weight for _, weight in rewards.values()], seed, work),
-        train_dataset=data,
-        processing_class=tokenizer,
-        **({"rollout_func": _rollout_func(p, tokenizer, rollout, seed)} if own else {}),
-    )
-    trainer.rows_per_pass = p.micro_batch
-    weights = {name: weight for name, (_, weight) in rewards.items()}
-    note = lambda log: f"reward {log.get('reward', float('nan')):.3f}"
-    trainer.add_callback(reporter(progress, note, lambda log: curve([log])[0], lambda: latest_rollouts(trainer, weights)))
-    return run(trainer, work)
+    trainer = make_trainer(model, tokenizer, data, p, rewards, rollout, seed, work)
+    trainer.add_callback(stopwatch(trainer))
+    if progress:
+        weights = {name: weight for name, (_, weight) in rewards.items()}
+        shown = (_note, lambda log: grpo_log.curve([log])[0], lambda: grpo_log.latest_rollouts(trainer, weights))
+        trainer.add_callback(reporter(_with_timings(progress, trainer, p), *shown))
+    return run(trainer, work, out)
 
 
-def latest_rollouts(trainer, weights: dict[str, float], shown: int = 4) -> list[dict]:
-    """Best and worst completions of the last step's group in which rewards differ most; what they got for what."""
-    logs, group = trainer._logs, trainer.num_generations
-    given = {name: list(logs["rewards"][name]) for name in weights}
-    total = [sum(w * given[n][i] for n, w in weights.items() if given[n][i] == given[n][i]) for i in range(len(logs["prompt"]))]
-    groups = [sorted(range(a, a + group), key=lambda i: -total[i]) for a in range(0, len(total) - group + 1, group)]
-    if not groups:
-        return []
-    best = max(groups, key=lambda g: total[g[0]] - total[g[-1]])
-    chosen = best if group <= shown else [*best[: shown // 2], *best[-(shown // 2) :]]
-    return [
-        {
-            "prompt": logs["prompt"][i],
-            "completion": logs["completion"][i],
-            "reward": total[i],
-            **{name: values[i] for name, values in given.items() if values[i] == values[i]},
-            "advantage": logs["advantages"][i],
-        }
-        for i in chosen
-    ]
+def _note(log: dict) -> str:
+    share = log.get(grpo_log.ROLLOUT, 0.0) / log[grpo_log.STEP] if log.get(grpo_log.STEP) else 0.0
+    return f"reward {log.get('reward', float('nan')):.3f}" + (f", {share:.0%} of it rollout" if share else "")
 
 
-def curve(log: list[dict]) -> list[dict]:
-    """TRL's log as the columns of plots/<stage>.csv."""
-    names = {
-        "reward": "reward",
-        "accuracy": "rewards/accuracy/mean",
-        "format": "rewards/format/mean",
-        "language": "monitor/language",
-        "length": "completions/mean_length",
-        "truncated": "completions/clipped_ratio",
-        "entropy": "entropy",
-        "grad_norm": "grad_norm",
-        "kl": "kl",
-        "zero_advantage_share": "frac_reward_zero_std",
-        "recheck": "monitor/recheck",
-        "general_reward": "rewards/preference/mean",
-        "learning_rate": "learning_rate",
-    }
-    rows, before = [], 0.0
-    for entry in log:
-        row = {"step": entry["step"]}
-        for column, key in names.items():
-            value = entry.get(key)
-            row[column] = float(value) if value is not None and value == value else None
-        seen = entry.get("num_tokens", before)  # logged at each rollout, not at its further mini-batches
-        row["tokens"], before = int(seen - before), seen
-        rows.append(row)
-    return rows
+def _with_timings(progress: "Progress", trainer, p: GRPO) -> "Progress":
+    """`progress`, told what each step took as well; a resumed run tells of the steps before it too."""
+    told = 0
 
+    def with_timings(*args, **kwargs):
+        nonlocal told
+        new, told = trainer.state.log_history[told:], len(trainer.state.log_history)
+        completions = p.prompts_per_step * p.group_size * p.rollout_batches
+        progress(*args, timings=grpo_log.timings(new, completions), **kwargs)
 
-def summary(rows: list[dict], window: int = 10) -> dict:
-    """First and last `window` steps of the curve, for metrics/<stage>.json."""
-
-    def mean(part: list[dict], column: str) -> float | None:
-        values = [r[column] for r in part if r[column] is not None]
-        return sum(values) / len(values) if values else None
-
-    out = {"steps": len(rows), "tokens": sum(r["tokens"] for r in rows)}
-    for column in ("reward", "accuracy", "length", "language"):
-        out[f"{column}_first"] = mean(rows[: max(1, min(window, len(rows) // 3))], column)
-        out[f"{column}_last"] = mean(rows[-window:], column)
-    return out
+    return with_timings

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+FILE = "R1_TRAINING_STOP"  # variable with the file by which a launched process is told of a signal
 
 
 class Stopped(SystemExit):

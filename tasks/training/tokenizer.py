@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 END, PAD = "<|endoftext|>", "<|pad|>"
+MODULE = "tokenization_r1flow"  # see save_tokenizer; tasks/publishing/loading.py writes it into what is exported
+CLASS_OF_ITS_OWN = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "auto_map": {"AutoTokenizer": [f"{MODULE}.R1Tokenizer"] * 2},
+}
 # An operator glued to its digit, a whole number, punctuation, a word with its space, white space: nothing else
 # joins a number, so `=53` and ` 53` end in the same token and copying it is a lookup.
 PIECES = r"[+-]\d|\d+|[=.]| ?[^\s\d+=.<>-]+|\s+|[<>-]"
@@ -40,6 +45,23 @@ def train_tokenizer(texts: Iterable[str], tags: Iterable[str], vocabulary: int =
         model_max_length=max_length,
         clean_up_tokenization_spaces=False,
     )
+
+
+def save_tokenizer(tokenizer, folder: Path) -> None:
+    """Write a tokenizer so that `AutoTokenizer`, and so vLLM and TRL, read its tokenizer.json as it stands.
+
+    Beside a config of some architectures (qwen2 is one) transformers 5 rebuilds the tokenizer from its vocabulary alone
+    (MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS in tokenization_auto.py), except where the folder names a class of its own.
+    """
+    import json
+
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer.save_pretrained(folder)
+    if type(tokenizer) is PreTrainedTokenizerFast:
+        path = Path(folder) / "tokenizer_config.json"
+        settings = json.loads(path.read_text(encoding="utf-8")) | CLASS_OF_ITS_OWN
+        path.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path):

@@ -7,13 +7,11 @@ the same question is never paid for twice. There is no silent empty reply: every
 """
 
 import contextlib
-import email.utils
 import hashlib
 import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +20,10 @@ from typing import Self
 
 from pydantic import Field
 
+from tasks.sampling import http
+from tasks.sampling.http import Final, Passing
 from tasks.settings import Settings
 
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
 _log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 20  # of different questions: the endpoint is down, the rest fail at once instead of one by one
 
@@ -60,34 +59,12 @@ class Reply:
     tries: int = 0
 
 
-class _Passing(Exception):
-    """A failure that may pass; `wait`: seconds the server asks for."""
-
-    def __init__(self, what: str, wait: float | None = None):
-        super().__init__(what)
-        self.wait = wait
-
-
-class _Final(Exception):
-    """A failure that a further try would only repeat; `down`: of any other question too."""
-
-    def __init__(self, what: str, down: bool = False):
-        super().__init__(what)
-        self.down = down
-
-
 class Endpoint:
     """Asks a served model. `cache`: folder of replies, None for none. Use it as a context manager or call `close`."""
 
     def __init__(self, settings: EndpointSettings, cache: Path | None = None):
-        import httpx
-
-        key = os.environ.get(settings.key_variable)
         self.settings, self.cache = settings, Path(cache) if cache else None
-        self.client = httpx.Client(
-            timeout=settings.timeout, headers={"Authorization": f"Bearer {key}"} if key else {},
-            limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
-        )  # fmt: skip
+        self.client = http.client(settings.key_variable, settings.concurrency, settings.timeout)
         self.lock = threading.Lock()
         self.failures = 0  # questions that failed since the last one that did not
         self.closing = threading.Event()
@@ -153,12 +130,11 @@ class Endpoint:
                 with self.lock:
                     self.failures = 0
                 return Reply(text, tries=tries)
-            except _Passing as error:
+            except Passing as error:
                 problem = str(error)
                 if tries < s.attempts:
-                    wait = s.backoff * 2 ** (tries - 1) if error.wait is None else error.wait
-                    self.closing.wait(min(wait * (1 + _jitter(key, tries)), s.max_wait))
-            except _Final as error:
+                    self.closing.wait(http.pause(key, tries, error.wait, s.backoff, s.max_wait))
+            except Final as error:
                 problem, down = str(error), error.down
                 break
         with self.lock:
@@ -172,41 +148,20 @@ class Endpoint:
             if choice.get("finish_reason") != "length":
                 break
         else:
-            raise _Final(f"the reply is cut off at {factor * body['max_tokens']} tokens: raise max_tokens")
+            raise Final(f"the reply is cut off at {factor * body['max_tokens']} tokens: raise max_tokens")
         text = (choice.get("message") or {}).get("content")
         if not isinstance(text, str) or not text.strip():
-            raise _Passing("the reply is empty")
+            raise Passing("the reply is empty")
         return text
 
     def _choice(self, body: dict) -> dict:
-        """The first choice of one request; the clock runs from the connection to the last byte."""
-        import httpx
-
-        deadline = time.monotonic() + self.settings.timeout
+        """The first choice of one request."""
+        s = self.settings
+        answer = http.ask(self.client, f"{s.url.rstrip('/')}/chat/completions", body, s.timeout, s.key_variable)
         try:
-            with self.client.stream("POST", f"{self.settings.url.rstrip('/')}/chat/completions", json=body) as response:
-                content = b""
-                for part in response.iter_bytes():
-                    content += part
-                    if time.monotonic() > deadline:
-                        raise _Passing(f"no complete reply within {self.settings.timeout:g} s")
-        except httpx.TimeoutException as error:
-            raise _Passing(f"no reply within {self.settings.timeout:g} s ({type(error).__name__})") from error
-        except httpx.TransportError as error:  # refused, reset, cut short
-            raise _Passing(f"{type(error).__name__}: {error}") from error
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise _Final(f"{type(error).__name__}: {error}") from error
-        said = content[:300].decode(errors="replace")
-        if response.status_code in PASSING:
-            raise _Passing(f"HTTP {response.status_code}: {said}", _retry_after(response.headers.get("retry-after")))
-        if response.status_code != 200:
-            locked_out = response.status_code in (401, 403)
-            remedy = f"; is ${self.settings.key_variable} set?" if locked_out else ""
-            raise _Final(f"HTTP {response.status_code}: {said}{remedy}", down=locked_out)
-        try:
-            return json.loads(content)["choices"][0]
-        except (ValueError, LookupError, TypeError) as error:
-            raise _Passing(f"the reply is no chat completion ({type(error).__name__}): {said}") from error
+            return answer["choices"][0]
+        except (LookupError, TypeError) as error:
+            raise Passing(f"the reply is no chat completion ({type(error).__name__}): {str(answer)[:300]}") from error
 
     def _read(self, key: str) -> str | None:
         if (cache := self.cache) is None:
@@ -246,19 +201,3 @@ def _place(cache: Path, key: str) -> Path:
 
 def _digest(content) -> str:
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _jitter(key: str, tries: int) -> float:
-    """0 to 0.25, so that questions that failed together do not come back together."""
-    return int(hashlib.blake2b(f"{key} {tries}".encode(), digest_size=2).hexdigest(), 16) / 65536 / 4
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header: a number, or a date."""
-    if not value:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None

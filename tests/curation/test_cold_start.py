@@ -8,7 +8,7 @@ from tasks.curation.collection import Collection
 from tasks.prompts.running_sums import respond
 from tasks.prompts.split import held_out
 from tasks.provenance.artifacts import read_rows
-from tasks.sampling.policy import load_policy
+from tasks.sampling.engine import TransformersSettings, open_engine
 from tasks.verification.verify import verify
 
 
@@ -23,10 +23,10 @@ def human(row, prompt, response, verdict="edit"):
 
 def test_sampled_routes_account_for_every_response(checkpoint, prompts, tmp_path):
     c = collection()
-    policy = load_policy(checkpoint)
-    c.few_shot(policy, 3, prompts[:6], examples=prompts[12:])
-    c.direct(policy, 3, prompts[6:9])
-    c.r1_zero(policy, 3, prompts[9:12])
+    engine = open_engine(TransformersSettings(), checkpoint)
+    c.few_shot(engine, 3, prompts[:6], examples=prompts[12:])
+    c.direct(engine, 3, prompts[6:9])
+    c.r1_zero(engine, 3, prompts[9:12])
     for route, count in (("few_shot", 12), ("direct", 6), ("r1_zero", 6)):
         told = c.routes[route]
         assert told["asked"] == count == told["kept"] + sum(told["rejected"].values())
@@ -102,6 +102,10 @@ def test_a_control_has_the_generators_solutions_and_counts_prompts_without_one(p
     from tasks.curation.examples import example, with_generator_solutions
 
     unsolved = {**prompts[1], "solution": None}
-    rows = [example(prompts[0], "teacher's", "c0"), example(unsolved, "teacher's", "c1"), example(prompts[2], "own", None)]
+    rows = [
+        example(prompts[0], "teacher's", "c0"),
+        example(unsolved, "teacher's", "c1"),
+        example(prompts[2], "own", None),
+    ]
     control, left_out = with_generator_solutions(rows, [prompts[0], unsolved, prompts[2]])
     assert [r["response"] for r in control] == [prompts[0]["solution"], "own"] and left_out == 1

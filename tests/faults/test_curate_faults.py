@@ -14,7 +14,7 @@ import pytest
 
 from tasks.curation.place import Place
 from tasks.curation.policy import CurationError
-from tasks.curation.workers import Workers
+from tasks.execution import ExecutionError, Local
 from tests.curation.made_candidates import POLICY, candidate, candidates, curated, prose, response, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,11 +178,12 @@ def _fail(x: int) -> None:
 
 
 def test_workers_keep_the_order_and_hand_on_errors():
-    with Workers(2) as run:
+    with Local(2) as execution:
+        run = execution.map
         assert list(run(_double, range(20))) == list(range(0, 40, 2))
         with pytest.raises(CurationError, match="row [0-2] is bad"):
             list(run(_fail, range(3)))
-        with pytest.raises(CurationError, match="a worker process was killed.*fewer --threads"):
+        with pytest.raises(ExecutionError, match="a worker process was killed.*fewer --threads"):
             list(run(_die, range(3)))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from flows.orchestration.params import ParamsError, read_yaml
 from tasks.prompts.readers import SourceError, find_files, read
 from tasks.provenance.artifacts import ArtifactError, checked, read_manifest, read_rows, weights_sha, write_manifest
 from tasks.training import checkpoints
-from tasks.training.reward_model import Scorer, classifier
+from tasks.training.reward_model import RewardModelTraining, Scorer, classifier
 from tasks.training.settings import Model
 from tests.faults.all_of_it import all_of_it
 from tests.toy.project import Toy
@@ -108,7 +109,8 @@ def model(checkpoint, tmp_path) -> Path:
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_damaged_checkpoint_is_refused_before_it_is_used(model, name, damage):
     damage(model / name)
-    for use in (checkpoints.load, classifier, Scorer):
+    settings = RewardModelTraining(epochs=1, batch_size=4, learning_rate=1e-3, max_length=64)
+    for use in (checkpoints.load, partial(classifier, p=settings, seed=0), Scorer):
         with pytest.raises(ArtifactError, match=f"model/{name} is damaged: sha256"):
             use(model)
     if name == "model.safetensors":

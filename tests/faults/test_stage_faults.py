@@ -23,11 +23,20 @@ def _slow(toy, seconds: float = 0.3, steps: int = 12) -> None:
     toy.set("grow.plants.oak", {"steps": steps, "seconds": seconds})
 
 
-@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])  # one gives way to the command it runs, the other stays
-def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(toy, shell):
+@pytest.fixture(scope="module")
+def uninterrupted(toy_template, tmp_path_factory):
+    """md5s of what a slow `grow@oak` makes where nobody kills it; and the project before that."""
+    toy = toy_template.copy(tmp_path_factory.mktemp("uninterrupted") / "toy")
     _slow(toy)
-    reference = toy.copy(toy.root.parent / "reference")
     toy.dvc("repro", "numbers")
+    before = toy.copy(toy.root.parent / "before")
+    toy.dvc("repro", "grow@oak")
+    return toy.md5s(), before
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])  # one gives way to the command it runs, the other stays
+def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(uninterrupted, tmp_path, shell):
+    reference, toy = uninterrupted[0], uninterrupted[1].copy(tmp_path / "toy")
     dvc = toy.start("dvc", "repro", "grow@oak", SHELL=shell)
     until(lambda: _steps(toy) >= 3, what="three steps")
     dvc.send_signal(signal.SIGKILL)
@@ -38,24 +47,25 @@ def test_kill_of_dvc_leaves_no_orphan_and_the_next_run_resumes(toy, shell):
     said = toy.dvc("repro", "grow@oak")
     assert "resuming from work/grow@oak/" in said and f"from step {done}," in said
     assert json.loads(toy.read("work/runs/grow@oak.json"))["resumed"]
-    reference.dvc("repro", "grow@oak")
-    assert toy.md5s() == reference.md5s(), "a resumed run makes the bytes of an uninterrupted one"
+    assert toy.md5s() == reference, "a resumed run makes the bytes of an uninterrupted one"
 
 
-def test_second_writer_is_refused(toy):
+def test_second_writer_is_refused(sown):
+    toy = sown
     _slow(toy)
-    toy.stage("numbers")
     first = toy.start(*toy.stage_command("grow", "oak"))
     until(lambda: _steps(toy) >= 1, what="the first step")
+    first.send_signal(signal.SIGSTOP)  # it is at it for as long as the others take to come up
     said = toy.stage("grow", "oak", ok=False)
     assert f"grow@oak is busy, it is being blocked by process {first.pid}" in said
     toy.stage("grow", "fir")  # another item is another artifact
+    first.send_signal(signal.SIGCONT)
     first.communicate(timeout=60)
     assert first.returncode == 0 and toy.has("data/03_grow/oak/plant.json")
 
 
-def test_crash_in_the_body_leaves_the_published_artifact(toy):
-    toy.stage("numbers")
+def test_crash_in_the_body_leaves_the_published_artifact(sown):
+    toy = sown
     toy.stage("grow", "oak")
     before = toy.read("data/03_grow/oak/plant.json"), toy.read("metrics/grow/oak.json")
     toy.set("grow.plants.oak.fail_at", 2)
@@ -85,8 +95,8 @@ def _with_small_files(toy) -> str:
     return done.stdout + done.stderr
 
 
-def test_no_room_for_a_file_leaves_nothing_half_written(toy):
-    toy.stage("numbers")
+def test_no_room_for_a_file_leaves_nothing_half_written(sown):
+    toy = sown
     toy.set("grow.plants.oak.blob", 1_000_000)
     said = _with_small_files(toy)
     assert (
@@ -101,9 +111,10 @@ def test_no_room_for_a_file_leaves_nothing_half_written(toy):
 
 
 @pytest.fixture
-def tiny_disk(toy):
+def tiny_disk(sown):
     """work/ on a file system of 400 kB."""
-    work = toy.root / "work"
+    toy, work = sown, sown.root / "work"
+    shutil.rmtree(work)
     work.mkdir()
     mounted = (
         os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", work]).returncode == 0
@@ -116,7 +127,6 @@ def tiny_disk(toy):
 
 def test_full_disk_and_then_room_again(tiny_disk):
     toy = tiny_disk
-    toy.stage("numbers")
     toy.set("grow.plants.oak.blob", 1_000_000)
     said = toy.stage("grow", "oak", ok=False)
     assert f"{toy.root}/work/grow@oak: the disk is full after " in said and "No space left" in said
@@ -140,8 +150,8 @@ def test_work_on_another_file_system_publishes_as_well(toy):
         shutil.rmtree(elsewhere)
 
 
-def test_a_flipped_bit_in_an_input_is_found(toy):
-    toy.stage("numbers")
+def test_a_flipped_bit_in_an_input_is_found(sown):
+    toy = sown
     table = toy.root / "data/01_numbers/numbers.parquet"
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 1

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.orchestration import guard
 from tasks.provenance.artifacts import read_rows, write_manifest, write_rows
 from tasks.rows import COMPLETION, DECISION, PREFERENCE_PAIR, PROMPT, SAFETY_LABEL, SFT_EXAMPLE, VERDICT, row_id
 from tests.compiled import copy_compiled
@@ -62,7 +63,7 @@ def configure(root, **changes):
 
 def run(root, stage, fails=False):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PREFECT_"))}
-    env |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    env |= {"PYTHONPATH": str(root), **guard.environment(1)}
     done = subprocess.run([sys.executable, "-m", f"flows.{stage}"], cwd=root, env=env, capture_output=True, text=True)
     assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stderr if fails else json.loads((root / "metrics" / f"{stage}.json").read_text())
@@ -154,7 +155,9 @@ def test_verdicts_then_reasoning_then_sft_data(checkout, candidates):
     }  # fmt: skip
     rules = {f["rule"] for f in metrics["funnel"]}
     assert rules >= {"verdict", "truncated", "bad_format", "near_within_prompt", "prompt_exact", "per_prompt"}
-    assert Counter(d["rule"] for d in decisions) == dict.fromkeys(rules, len(candidates)), "every rule for every candidate"
+    assert Counter(d["rule"] for d in decisions) == dict.fromkeys(rules, len(candidates)), (
+        "every rule for every candidate"
+    )
     right = {c["id"]: c["text"] for c in candidates if c["index"] == 1}
     assert {e["completion_id"]: e["response"] for e in examples} == right
 

@@ -105,3 +105,23 @@ def test_how_a_stage_is_run(read):
     )
     assert (dag["a"].gpu, dag["a"].pool, dag["a"].retries, dag["a"].retry_delay) == (1, "big", 2, 0.5)
     assert (dag["b"].gpu, dag["b"].pool, dag["b"].retries, dag["b"].retry_delay) == (0, None, 0, 0.0)
+
+
+def test_a_stage_takes_the_accelerators_that_its_recipe_needs_at_once(read, tmp_path):
+    folder = tmp_path / "recipes/accelerate"
+    folder.mkdir(parents=True)
+    (folder / "two.yaml").write_text("num_machines: 2\nnum_processes: 16\n")
+    stages = {
+        "train": _stage(params=["accelerate", "train"], meta={"prefect": {"gpu": True}}),
+        "draw": _stage(params=["draw"], meta={"prefect": {"gpu": True}}),
+        "ask": _stage(params=["ask"], meta={"prefect": {"gpu": True}}),
+        "said": _stage(params=["accelerate"], meta={"prefect": {"gpu": 2}}),
+        "table": _stage(params=["accelerate"]),
+    }
+    split = {"engine": {"name": "vllm", "tensor_parallel": 4}}
+    theirs = {"engine": {"name": "server", "url": "http://x/v1", "serving": {"tensor_parallel": 4}}}
+    values = {"accelerate": "two", "train": split, "draw": split, "ask": theirs}
+    dag = read(stages, values)
+    assert {s: dag[s].gpu for s in stages} == {"train": 8, "draw": 4, "ask": 1, "said": 2, "table": 0}
+    plain = read(stages, values | {"accelerate": None, "train": {"engine": "vllm"}})
+    assert plain["train"].gpu == 1

@@ -94,15 +94,17 @@ def test_force_repeats_bit_for_bit_and_a_difference_is_named(done):
     assert "metrics/grow/oak.json  pass_at_1 0." in said and "(+0.0050)" in said and "Another CPU family" in said
 
 
-def test_targets_choose_upstream_or_downstream(toy):
-    said = toy.r1("run", "grow@fir")
-    assert "2 of 2 stages to visit" in said and not toy.has("data/03_grow/oak")
-    assert "| plant | height |" in toy.r1("run")
-    said = toy.r1("run", "grow@fir")
+def test_targets_choose_upstream_or_downstream(done):
+    said = done.r1("run", "grow@fir")
     assert "leave `harvest` out" in said and "| plant |" not in said, "a table of other targets"
-    toy.set("numbers.count", 30)
-    assert "3 of 3 stages to visit" in toy.r1("run", "grow", "--jobs", "2")
-    assert "did you mean grow or grow@oak" in toy.r1("run", "grwo", ok=False)
+    before = {p.name: p.read_text() for p in (done.root / "work/runs").glob("*.json")}
+    done.set("numbers.count", 30)
+    assert "2 of 2 stages to visit" in done.r1("run", "grow@fir")
+    ran = {name for name, book in before.items() if done.read(f"work/runs/{name}") != book}
+    assert ran == {"numbers.json", "grow@fir.json"} and len(before) == 4
+    done.set("numbers.count", 40)
+    assert "3 of 3 stages to visit" in done.r1("run", "grow", "--jobs", "2")
+    assert "did you mean grow or grow@oak" in done.r1("run", "grwo", ok=False)
 
 
 def test_a_failed_stage_stops_its_dependents_only(toy):
@@ -142,9 +144,9 @@ def test_a_failed_stage_is_tried_again_as_its_meta_says_and_goes_on_from_its_sta
 
 @pytest.mark.parametrize("shell", ["/bin/bash", pytest.param("/bin/sh", marks=all_of_it)])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_the_pipeline_ends_nothing_goes_on(toy, how, shell):
+def test_however_the_pipeline_ends_nothing_goes_on(done, how, shell):
+    toy = done
     toy.set("grow.plants.oak", {"steps": 100, "seconds": 0.2})
-    toy.r1("run", "numbers")
     run = toy.start(*toy.r1_command("run"), SHELL=shell)
     until(lambda: list((toy.root / "work/grow@oak").glob("*/state.json")), 120, "the first step")
     assert any("flows.grow oak" in c for c in toy.processes().values())

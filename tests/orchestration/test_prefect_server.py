@@ -47,9 +47,9 @@ def test_stages_nest_under_one_flow_run(toy, server):
     assert len(server.ask("flow_runs")) == before
 
 
-def test_a_running_stage_shows_itself_and_a_server_that_hangs_does_not_hold_it_up(toy, server, door):
+def test_a_running_stage_shows_itself_and_a_server_that_hangs_does_not_hold_it_up(sown, server, door):
+    toy = sown
     toy.set("grow.plants.oak", {"steps": 50, "seconds": 0.3})
-    toy.stage("numbers")
     run = toy.start(*toy.stage_command("grow", "oak"), **door.env)
     shown = until(lambda: [a for a in server.ask("artifacts") if a["key"] == "progress-grow-oak"], 90, "progress")[0]
     flow_run = next(r for r in server.ask("flow_runs") if r["id"] == shown["flow_run_id"])

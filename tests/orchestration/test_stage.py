@@ -34,8 +34,8 @@ def test_what_is_published_stays_so_where_the_run_book_cannot_be_written(toy):
     assert toy.has("metrics/numbers.json")
 
 
-def test_items_curves_and_progress(toy):
-    toy.stage("numbers")
+def test_items_curves_and_progress(sown):
+    toy = sown
     said = toy.stage(
         "grow", "oak", R1_PROGRESS=str(toy.root / "progress.json"), PYTHONHASHSEED="7", OMP_NUM_THREADS="9"
     )
@@ -71,9 +71,9 @@ def test_bad_params_fail_before_any_work(toy, key, value, words):
     assert not toy.has("data") and not toy.has("work/numbers") and not toy.has("metrics")
 
 
-def test_nested_and_doubled_keys_are_named(toy):
+def test_nested_and_doubled_keys_are_named(sown):
+    toy = sown
     toy.set("grow.plants.oak.setps", 5)
-    toy.stage("numbers")
     said = toy.stage("grow", "fir", ok=False)
     assert "params.yaml: grow.plants.oak.setps: unknown key; did you mean `steps`?" in said
     (toy.root / "params.yaml").write_text(toy.read("params.yaml") + "numbers: {count: 3}\n")
@@ -136,8 +136,8 @@ def test_run_knows_its_inputs_outs_and_seed(toy, tmp_path):
         harvest.input_path("plots")
 
 
-def test_fingerprint_follows_params_code_and_inputs(toy):
-    toy.stage("numbers")
+def test_fingerprint_follows_params_code_and_inputs(sown):
+    toy = sown
 
     def key(steps: int = 3) -> str:
         node = load_dag(toy.root)["grow@oak"]

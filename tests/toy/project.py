@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.orchestration import guard
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 BIN = Path(sys.executable).parent
@@ -33,7 +35,7 @@ class Toy:
     def env(self, **more: str) -> dict[str, str]:
         dropped = ("PREFECT", "R1_", "DVC_", "OMP_", "PYTHONHASHSEED")
         env = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-        own = {
+        own = guard.environment(1) | {  # else every stage would start anew to have it: test_stage.py sees to that
             "PATH": f"{BIN}{os.pathsep}{env['PATH']}",
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.root / ".site"),
@@ -145,3 +147,16 @@ def toy_template(tmp_path_factory) -> Toy:
 def toy(toy_template, tmp_path) -> Toy:
     """A project of four stages with this repository's orchestration, nothing built yet."""
     return toy_template.copy(tmp_path / "toy")
+
+
+@pytest.fixture(scope="session")
+def sown_template(toy_template, tmp_path_factory) -> Toy:
+    sown = toy_template.copy(tmp_path_factory.mktemp("sown") / "toy")
+    sown.stage("numbers")
+    return sown
+
+
+@pytest.fixture
+def sown(sown_template, tmp_path) -> Toy:
+    """The project after `python -m flows.numbers`, of which DVC knows nothing."""
+    return sown_template.copy(tmp_path / "toy")

@@ -5,8 +5,8 @@ import torch
 
 from tasks.prompts.corpus import pretraining_set
 from tasks.prompts.split import HELD_OUT, held_out, split_of
-from tasks.training import checkpoints
-from tasks.training.pretrain import SAVE_EVERY, Muon, Pretraining, pretrain_checkpoint
+from tasks.training import checkpoints, pretrain
+from tasks.training.pretrain import Muon, Pretraining, pretrain_checkpoint
 from tasks.training.settings import Pretrain
 
 TEXT = pretraining_set("bare")
@@ -38,15 +38,16 @@ def test_white_space_does_not_move_a_prompt_between_splits():
     assert split_of("Compute  1\n A+1", 0.05, 0.1) == split_of("Compute 1 A+1", 0.05, 0.1)
 
 
-def test_resumed_pretraining_has_the_same_bits(tmp_path):
-    p = Pretrain(hidden=16, layers=1, heads=2, tokens=(SAVE_EVERY + 3) * 30_000)
+def test_resumed_pretraining_has_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    p = Pretrain(hidden=16, layers=1, heads=2, tokens=5 * 30_000)
     _, curve = pretrain_checkpoint(p, TEXT, 3, _folder(tmp_path / "w1"), tmp_path / "whole")
 
     class Killed(Exception):
         pass
 
     def progress(done, total, *_, **__):
-        if done > (SAVE_EVERY + 1) * 30_000:
+        if done > 3 * 30_000:
             raise Killed
 
     with pytest.raises(Killed):
@@ -80,7 +81,11 @@ def test_muon_takes_hidden_matrices_and_adam_the_rest():
 
 def test_tokenizer_reads_back_any_text_and_keeps_numbers_whole(checkpoint):
     tokenizer = checkpoints.load_tokenizer(checkpoint)
-    for text in ("Compute 54 A-1=53.", "<think> 首先 A+1=9. </think> 结果是 9。 <answer>9</answer>", "naïve café ∑ 你好 <b>"):
+    for text in (
+        "Compute 54 A-1=53.",
+        "<think> 首先 A+1=9. </think> 结果是 9。 <answer>9</answer>",
+        "naïve café ∑ 你好 <b>",
+    ):
         assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
     ids = [tokenizer(t)["input_ids"][-1] for t in ("=53", " 53", "<answer>53")]
     assert len(set(ids)) == 1

@@ -77,7 +77,11 @@ def site(toy_template, tmp_path_factory):
         assert said.startswith(site.url + "\n"), said
         yield site
     finally:
-        serve.stop(toy.root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                serve, "GRACE", 1.0
+            )  # seconds; a server with a page open takes all there are, and nothing is at work
+            serve.stop(toy.root)
 
 
 def test_the_second_call_finds_the_first_and_nothing_of_a_developers_is_used(site):

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from tasks.sampling.http import retry_after
 from tasks.verification import judge as judge_module
-from tasks.verification.endpoint import Endpoint, EndpointSettings, _retry_after
+from tasks.verification.endpoint import Endpoint, EndpointSettings
 from tasks.verification.judge import (
     JudgeStream,
     LocalEngine,
@@ -94,7 +95,7 @@ def test_retry_after_is_obeyed_and_bounded(server):
         assert judge_all([("[429-long]", "7", "7")], engine)[0].status == "ok"
         assert time.monotonic() - start < 60
     assert (
-        _retry_after("12") == 12 and _retry_after("soon") is None and _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+        retry_after("12") == 12 and retry_after("soon") is None and retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     )
 
 

@@ -71,7 +71,7 @@ def _of_bank(db, books: Books) -> Used:
     if train is None:
         return {}
     query = f"SELECT source, licence, count(*) FROM {read([train])} GROUP BY ALL ORDER BY ALL"
-    return {(source, licence): rows for source, licence, rows in db.sql(query).fetchall()}
+    return {(source, licence or UNSTATED): rows for source, licence, rows in db.sql(query).fetchall()}
 
 
 def _of_stage(books: Books, stage: Stage, by_table: dict, bank: Used, seen: dict[str, Used]) -> Used:

@@ -77,8 +77,10 @@ def _come(event: str, path: str) -> bool:
         case "cache":
             return event in ("os.rename", "os.link") and "/.dvc/cache/files/" in path
         case "lock":
-            if path.endswith("dvc.lock"):
-                sys.setprofile(_thaw_in_the_middle)
+            if path.endswith("/dvc.lock") and event == "os.rename":
+                return True  # written beside it, about to take its place
+            if path.endswith("/dvc.lock"):
+                sys.setprofile(_thaw_in_the_middle)  # written in place, by DVC itself
     return False
 
 

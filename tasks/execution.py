@@ -1,0 +1,344 @@
+"""Where batches and shards are worked on: in this process, in a pool of processes, or on a Ray cluster.
+
+    with open_execution("ray", threads=1) as execution:
+        for path in execution.map(process_shard, shards, scans, folders): ...
+
+What is mapped is a function of a module, and its arguments are small: paths, numbers, settings. It reads its input
+from a file and writes its result under a name of its own by rename, so it may run twice (a node dies) and nothing is
+lost or doubled. Results come in the order of the arguments, and no result depends on where it was made.
+
+On Ray every node sees the checkout and the work folders under the same paths (a shared file system) and has the same
+locked environment; a node that differs is named and refused. The cluster is $RAY_ADDRESS; without it, Ray is started
+on this machine for as long as the work takes. Sources: docs.ray.io, ray 2.60 `ray.init`, fault tolerance of tasks.
+"""
+
+import functools
+import hashlib
+import importlib
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+RETRIES = 10  # of a task whose worker or node died; what the task itself raises is never tried again
+PATIENCE = 30.0  # seconds without a result after which the cluster is asked whether it can work at all
+STORE = 128 << 20  # bytes of Ray's object store on this machine: results are paths
+LIBRARIES = (  # that decide bytes
+    "torch", "transformers", "tokenizers", "numpy", "pyarrow", "numba", "sympy", "math-verify", "reasoning-gym",
+)  # fmt: skip
+
+
+QUIET_AND_PATIENT = {  # read when the library is imported
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_raylet_start_wait_time_s": "180",  # a node has 30 s to start: too little on a busy machine
+    "RAY_agent_register_timeout_ms": "180000",
+    "RAY_worker_register_timeout_seconds": "180",
+    "RAY_gcs_server_request_timeout_seconds": "180",
+    "RAY_worker_niceness": "0",  # 15 by default: on a machine that does anything else, workers hardly get a core
+}
+
+
+class ExecutionError(Exception):
+    """Work could not be handed out or was lost for good; the message names what, where and the remedy."""
+
+
+class Execution(Protocol):
+    """A map over jobs. Use it as a context manager: leaving it ends the processes, or the connection."""
+
+    name: str  # "local" or "ray"
+    remote: bool  # whether jobs may run on other machines: then they are laid out as files in a shared folder
+    threads: int  # of one job
+    gpus: int  # GPUs that jobs may take
+
+    def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
+        """function(*job) for each job of zip(*columns), in order; `gpu`: each takes one where there are any.
+
+        What a job raises is raised here. ExecutionError where its process is killed for good.
+        """
+        ...
+
+    def rest(self) -> None:
+        """End idle processes of this machine and leave their memory to others; the next call starts new ones."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *failure: object) -> None: ...
+
+
+def open_execution(
+    name: str, threads: int = 1, environment: Mapping[str, str] | None = None, workers: int | None = None
+) -> Execution:
+    """`execution:` of params.yaml, `local` or `ray`.
+
+    threads: of one job. environment: variables that must be set before a worker starts. workers: processes of `local`
+    (default: `threads`); one is the calling process itself. Nothing is started before the first `map`.
+    """
+    return Local(workers or threads, threads) if name == "local" else Ray(threads, environment or {})
+
+
+class Local:
+    """Processes of this machine that die with their parent; one worker is the calling process itself."""
+
+    name, remote = "local", False
+
+    def __init__(self, workers: int = 1, threads: int = 1):
+        self.workers, self.threads = workers, threads
+        self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.rest()
+
+    @property
+    def gpus(self) -> int:
+        import torch
+
+        return torch.cuda.device_count()
+
+    def rest(self) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
+        jobs = list(zip(*columns, strict=True))
+        if self.workers == 1 or len(jobs) < 2:
+            for job in jobs:
+                yield function(*job)
+            return
+        yield from self._parallel(function, jobs)
+
+    def _parallel(self, function: Callable, jobs: list[tuple]) -> Iterator[Any]:
+        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+        from concurrent.futures.process import BrokenProcessPool
+        from multiprocessing import get_context
+
+        running, ready, following, given = {}, {}, 0, 0
+        self._pool = self._pool or ProcessPoolExecutor(
+            self.workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
+        try:
+            while given < len(jobs) or running:
+                while given < len(jobs) and len(running) < 2 * self.workers:
+                    running[self._pool.submit(function, *jobs[given])] = given
+                    given += 1
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    ready[number] = future.result()
+                while following in ready:
+                    yield ready.pop(following)
+                    following += 1
+        except BrokenProcessPool:
+            self.rest()
+            raise ExecutionError(
+                "a worker process was killed, most likely for want of memory: run again with fewer --threads; "
+                "finished shards are kept"
+            ) from None
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _begin(parent: int) -> None:
+    """In a new worker: one thread for every library, interrupts are the parent's, and no life without it."""
+    import pyarrow as pa
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pa.set_cpu_count(1)
+    try:
+        handle = os.pidfd_open(parent)
+    except ProcessLookupError:
+        os._exit(1)
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="die with parent", daemon=True).start()
+
+
+class Ray:
+    """Tasks on a Ray cluster, as many side by side as it has room for; a task whose node dies runs on another one."""
+
+    name, remote = "ray", True
+
+    def __init__(self, threads: int = 1, environment: Mapping[str, str] = {}):
+        self.threads, self.environment = threads, dict(environment)
+        self._ray = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._ray:
+            self._ray.shutdown()
+            self._ray = None
+
+    @property
+    def gpus(self) -> int:
+        return int(self._connected().cluster_resources().get("GPU", 0))
+
+    def rest(self) -> None:
+        """Ray ends idle workers itself."""
+
+    def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
+        jobs = list(zip(*columns, strict=True))
+        if jobs:
+            yield from self._tasks(self._connected(), function, jobs, gpu)
+
+    def _connected(self):
+        """The library, connected; ExecutionError with the remedy where it is missing or nobody answers."""
+        if self._ray:
+            return self._ray
+        for name, value in QUIET_AND_PATIENT.items():
+            os.environ.setdefault(name, value)
+        try:
+            import ray
+        except ImportError:
+            raise ExecutionError(
+                "execution: ray needs the extra `ray`: `.venv/bin/pip install --editable '.[ray]'` on every node, "
+                "or set execution: local in params.yaml"
+            ) from None
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        cpus = len(os.sched_getaffinity(0))
+        mine = {"num_cpus": max(cpus, self.threads), "object_store_memory": STORE} if address == "local" else {}
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        try:
+            _answers(address)
+            ray.init(
+                address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+                namespace="r1flow", runtime_env={"env_vars": self.environment | {"PYTHONPATH": path}}, **mine,
+            )  # fmt: skip
+        except Exception as error:
+            raise ExecutionError(
+                f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)}). Start one with `ray start "
+                "--head --disable-usage-stats --include-dashboard=false` and `ray start --address=HOST:6379` on the "
+                "other nodes; if there is one, it may ask for a token: set RAY_AUTH_MODE=token on every node and here "
+                "(docs/scale.md, Ray). Or set execution: local in params.yaml"
+            ) from None
+        self._ray = ray
+        return ray
+
+    def _tasks(self, ray, function: Callable, jobs: list[tuple], gpu: bool) -> Iterator[Any]:
+        need = {"CPU": float(self.threads)}
+        if gpu and self.gpus:
+            need["GPU"] = 1.0
+        _room(ray, need)
+        call = ray.remote(_call).options(
+            num_cpus=need["CPU"], num_gpus=need.get("GPU", 0), max_retries=RETRIES, retry_exceptions=False,
+            scheduling_strategy="SPREAD", name=f"{function.__module__}.{function.__qualname__}",
+        )  # fmt: skip
+        order = (ground(), os.getcwd(), function.__module__, function.__qualname__)
+        running, ready, following, given = {}, {}, 0, 0
+        try:
+            while given < len(jobs) or running:
+                ahead = max(4, 2 * int(ray.cluster_resources().get("CPU", 0) // self.threads))
+                while given < len(jobs) and len(running) < ahead:
+                    running[call.remote(*order, *jobs[given])] = given
+                    given += 1
+                done, _ = ray.wait(list(running), timeout=PATIENCE)
+                if not done:
+                    _room(ray, need)
+                for reference in done:
+                    ready[running.pop(reference)] = _result(ray, reference)
+                while following in ready:
+                    yield ready.pop(following)
+                    following += 1
+        finally:
+            for reference in running:
+                ray.cancel(reference, recursive=False)
+
+
+def _answers(address: str) -> None:
+    """OSError where nobody listens at host:port; Ray itself would knock for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+
+
+def _room(ray, need: dict[str, float]) -> None:
+    """ExecutionError where no living node can hold one task: it would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(name, 0) >= count for name, count in need.items()) for node in nodes):
+        wanted = " and ".join(f"{count:g} {name}" for name, count in need.items())
+        there = "; ".join(f"{n.get('CPU', 0):g} CPU, {n.get('GPU', 0):g} GPU" for n in nodes) or "none"
+        raise ExecutionError(
+            f"no node of the Ray cluster can hold a task that needs {wanted} (living nodes: {there}): start one that "
+            "can, or lower `threads`; what is finished is kept"
+        )
+
+
+def _result(ray, reference) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if "failed to import on the worker" in str(error):
+            raise ExecutionError(
+                f"a node of the Ray cluster cannot import the code of {ROOT}: every node must see this checkout under "
+                "the same path and have its environment"
+            ) from None
+        raise error.cause if isinstance(error.cause, Exception) else ExecutionError(_last_line(error)) from None
+    except ray.exceptions.RayError as error:
+        raise ExecutionError(
+            f"a task was lost on the Ray cluster {RETRIES + 1} times ({_first_line(error)}), most likely for want of "
+            "memory: give nodes fewer CPUs (`ray start --num-cpus`) or more memory; what is finished is kept"
+        ) from None
+
+
+def _call(here: dict[str, str], folder: str, module: str, name: str, *job) -> Any:
+    """On a node: one job, after a look at whether its result can be the same as at home."""
+    there = ground()
+    if differing := [key for key in here if here[key] != there.get(key)]:
+        what = ", ".join(f"{key} is {there.get(key)} there and {here[key]} here" for key in differing)
+        raise ExecutionError(
+            f"node {socket.gethostname()} would not give the same bytes: {what}; install requirements.lock and check "
+            f"out the same commit on every node (it imports {ROOT} with {sys.executable})"
+        )
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ExecutionError(
+            f"node {socket.gethostname()} does not see {folder} ({error.strerror}): nodes of a Ray cluster need the "
+            "checkout and its work folder on a shared file system, under the same path"
+        ) from None
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))(*job)
+
+
+@functools.cache
+def ground() -> dict[str, str]:
+    """What must be the same on two machines for the same bytes: Python, the libraries that compute, and our code."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "tasks").rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found | {"code": digest.hexdigest()[:12]}
+
+
+def unique(path: Path) -> Path:
+    """A temporary name beside `path` that no other process on any machine takes; rename it when it is whole."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}.new")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

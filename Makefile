@@ -17,7 +17,7 @@ test:  # what it needs is fetched side by side; three workers, since a third of 
 	.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
-	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults tests/orchestration tests/training tests/ui tests/whole_dag/test_revoke.py
+	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults tests/orchestration tests/training tests/ui tests/vllm_server tests/whole_dag/test_revoke.py
 	.venv/bin/python -m tests.faults.whole_matrix work/faults
 
 ui: setup  # the Prefect UI of this checkout; returns when it is ready. R1_UI_PORT, R1_UI_DATABASE choose others

@@ -141,9 +141,14 @@ def test_bytes_of_weights_gradients_and_adam_are_those_of_torch():
     held = [p for p in weights.parameters()] + [p.grad for p in weights.parameters()]
     held += [v for state in optimizer.state.values() for v in state.values() if v.dim()]
     count = sum(p.numel() for p in weights.parameters())
-    told = parts(Training(shape, 0, 0, 0, False, False), H100, A, 1)
     per_parameter = sum(t.numel() * t.element_size() for t in held) / count
-    assert sum(told[k] for k in ("weights", "gradients", "optimizer")) / shape.total == pytest.approx(per_parameter)
+
+    def told(device):
+        found = parts(Training(shape, 0, 0, 0, False, False), device, A, 1)
+        return sum(found[k] for k in ("weights", "gradients", "optimizer")) / shape.total
+
+    assert told(DEVICES["cpu-core"]) == pytest.approx(per_parameter)
+    assert told(H100) == pytest.approx(per_parameter + 2), "autocast's bf16 copies, which a core has none of"
 
 
 def test_sharding_checkpointing_adapters_and_small_passes_save_memory():
@@ -156,8 +161,12 @@ def test_sharding_checkpointing_adapters_and_small_passes_save_memory():
 
     assert gb() > 120, "7.6B parameters take 16 bytes each on one GPU"
     assert gb(8, sharded=True) < gb() / 3 and gb(8) == gb()
-    assert gb(recompute=False) > gb() + 50
-    assert gb(lora_rank=16) < 60 and gb(lora_rank=16, lora_bits=4) < gb(lora_rank=16) - 10
+    tokens, layers = 4 * 4096 * shape.hidden, shape.layers
+    kept = A.activation_bytes * layers, 4 * layers + A.activation_bytes  # with it the float32 residual stream and one layer
+    assert gb(recompute=False) - gb() == pytest.approx(tokens * (kept[0] - kept[1]) / 1e9) and kept[0] > 6 * kept[1]
+    adapters = 2 * 16 * shape.hidden * 7 * layers
+    assert gb() - gb(lora_rank=16) == pytest.approx((12 * shape.total - 16 * adapters) / 1e9), "no gradient, no Adam of the base"
+    assert gb(lora_rank=16, lora_bits=4) < gb(lora_rank=16) - 10
     assert gb(reference=True) - gb() == pytest.approx(2 * shape.total / 1e9)
     big = Training(shape, 64, 8192, 8192, True, True)
     assert fewest_gpus(big, H100, A) is None and most_rows(big, H100, A, 8) == 4

@@ -16,6 +16,7 @@ from tasks.prompts.templates import render, template_hash
 from tasks.provenance.artifacts import read_rows, weights_sha
 from tasks.rows import COMPLETION, PROMPT
 from tasks.sampling.engine import engine_settings, open_engine
+from tests.faults.all_of_it import all_of_it
 
 pytestmark = pytest.mark.vllm
 TOLERANCE = 1e-3  # nats between vLLM's log-probability of a token and transformers', both in float32
@@ -136,6 +137,7 @@ def _await(what, seconds: float, stage):
     raise AssertionError(f"not within {seconds} s")
 
 
+@all_of_it
 def test_a_stage_starts_a_server_of_its_own_and_ends_it(checkout):
     """`start: true`: the same candidates, ids included, as from any other server of vLLM on these weights."""
     engine = {"name": "server", "start": True, "serving": {"engine": "vllm"}}

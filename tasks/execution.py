@@ -76,14 +76,19 @@ class Execution(Protocol):
 
 
 def open_execution(
-    name: str, threads: int = 1, environment: Mapping[str, str] | None = None, workers: int | None = None
+    name: str,
+    threads: int = 1,
+    environment: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    folder: Path | None = None,
 ) -> Execution:
     """`execution:` of params.yaml, `local` or `ray`.
 
     threads: of one job. environment: variables that must be set before a worker starts. workers: processes of `local`
-    (default: `threads`); one is the calling process itself. Nothing is started before the first `map`.
+    (default: `threads`); one is the calling process itself. folder: what relative paths of jobs are relative to, on a
+    node of Ray; None: they are all absolute. Nothing is started before the first `map`.
     """
-    return Local(workers or threads, threads) if name == "local" else Ray(threads, environment or {})
+    return Local(workers or threads, threads) if name == "local" else Ray(threads, environment or {}, folder)
 
 
 class Local:
@@ -174,8 +179,8 @@ class Ray:
 
     name, remote = "ray", True
 
-    def __init__(self, threads: int = 1, environment: Mapping[str, str] = {}):
-        self.threads, self.environment = threads, dict(environment)
+    def __init__(self, threads: int = 1, environment: Mapping[str, str] = {}, folder: Path | None = None):
+        self.threads, self.environment, self.folder = threads, dict(environment), folder
         self._ray = None
 
     def __enter__(self) -> Self:
@@ -240,25 +245,23 @@ class Ray:
             num_cpus=need["CPU"], num_gpus=need.get("GPU", 0), max_retries=RETRIES, retry_exceptions=False,
             scheduling_strategy="SPREAD", name=f"{function.__module__}.{function.__qualname__}",
         )  # fmt: skip
-        order = (ground(), os.getcwd(), function.__module__, function.__qualname__)
+        order = (ground(), self.folder, function.__module__, function.__qualname__)
         running, ready, following, given = {}, {}, 0, 0
-        try:
-            while given < len(jobs) or running:
-                ahead = max(4, 2 * int(ray.cluster_resources().get("CPU", 0) // self.threads))
-                while given < len(jobs) and len(running) < ahead:
-                    running[call.remote(*order, *jobs[given])] = given
-                    given += 1
-                done, _ = ray.wait(list(running), timeout=PATIENCE)
-                if not done:
-                    _room(ray, need)
-                for reference in done:
-                    ready[running.pop(reference)] = _result(ray, reference)
-                while following in ready:
-                    yield ready.pop(following)
-                    following += 1
-        finally:
-            for reference in running:
-                ray.cancel(reference, recursive=False)
+        # What still runs when a job fails or the caller leaves is left to end by itself, or with the connection: in
+        # Ray 2.60 a task that answers while `ray.cancel` asks for it aborts the calling process, once in some hundred.
+        while given < len(jobs) or running:
+            ahead = max(4, 2 * int(ray.cluster_resources().get("CPU", 0) // self.threads))
+            while given < len(jobs) and len(running) < ahead:
+                running[call.remote(*order, *jobs[given])] = given
+                given += 1
+            done, _ = ray.wait(list(running), timeout=PATIENCE)
+            if not done:
+                _room(ray, need)
+            for reference in done:
+                ready[running.pop(reference)] = _result(ray, reference)
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
 
 
 def _answers(address: str) -> None:
@@ -297,7 +300,7 @@ def _result(ray, reference) -> Any:
         ) from None
 
 
-def _call(here: dict[str, str], folder: str, module: str, name: str, *job) -> Any:
+def _call(here: dict[str, str], folder: Path | None, module: str, name: str, *job) -> Any:
     """On a node: one job, after a look at whether its result can be the same as at home."""
     there = ground()
     if differing := [key for key in here if here[key] != there.get(key)]:
@@ -307,7 +310,8 @@ def _call(here: dict[str, str], folder: str, module: str, name: str, *job) -> An
             f"out the same commit on every node (it imports {ROOT} with {sys.executable})"
         )
     try:
-        os.chdir(folder)
+        if folder:
+            os.chdir(folder)
     except OSError as error:
         raise ExecutionError(
             f"node {socket.gethostname()} does not see {folder} ({error.strerror}): nodes of a Ray cluster need the "

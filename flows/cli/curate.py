@@ -135,7 +135,7 @@ def run(
     settings = load_policy(policy, root / "recipes" / "selection")
     benchmarks = [_benchmark(given) for given in against]
     workers = threads or len(os.sched_getaffinity(0))
-    with Bars() as bars, open_execution(execution, environment=environment(1), workers=workers) as place:
+    with Bars() as bars, open_execution(execution, 1, environment(1), workers, Path.cwd()) as place:
         funnel = curated(
             inputs, settings, out, columns, work, workers, memory, benchmarks, max_bad_share,
             read_sums(sums) if sums else None, seed, root, keep_work, progress=bars, verdicts=verdicts, execution=place,

@@ -117,6 +117,24 @@ def reporter(
     return Reporter()
 
 
+def _warm_up_ends():
+    """A trainer callback that refuses, before the first step, a warm-up as long as the training.
+
+    transformers' polynomial schedule divides by the steps in between: it would fail after the last step.
+    """
+    from transformers import TrainerCallback
+
+    class WarmUpEnds(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            if 0 < args.warmup_steps == state.max_steps:
+                raise ValueError(
+                    f"warmup_steps: {args.warmup_steps:g} is the whole training of {state.max_steps} steps: "
+                    "set fewer, or train for more steps"
+                )
+
+    return WarmUpEnds()
+
+
 def _stopper(trainer, came: list[str]):
     """A trainer callback that ends training with a checkpoint once a signal came, where rollouts are used up.
 
@@ -161,6 +179,7 @@ def run(trainer, work: Path, out: Path | None = None, tokenizer=None) -> list[di
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_warm_up_ends())
     number_cpus()
     trainer.create_model_card = lambda *args, **kwargs: None  # the manifest and the report say more
     with stopping.requests() as came:

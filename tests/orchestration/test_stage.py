@@ -2,11 +2,12 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 
-from flows.orchestration import publish
+from flows.orchestration import publish, stage
 from flows.orchestration.dag import load_dag
 from flows.orchestration.params import Top
 from flows.orchestration.stage import Run, StageError
@@ -162,3 +163,14 @@ def test_measures_are_deterministic_text():
     assert publish.as_csv([{"x": 1, "y": None}, {"x": 2, "y": 0.25}]) == "x,y\n1,\n2,0.25\n"
     with pytest.raises(ValueError):
         publish.as_csv([{"x": 1}, {"x": 1, "z": 2}])
+
+
+@pytest.mark.parametrize(
+    ("lora", "gpu", "hidden"), [(None, False, True), ({"rank": 8}, False, False), (None, True, False)]
+)
+def test_the_compiler_is_not_imported_for_a_quantisation_that_nobody_can_use(monkeypatch, lora, gpu, hidden):
+    monkeypatch.setattr(stage.Path, "exists", lambda path: gpu and path.name == "nvidiactl")
+    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
+    stage._leave_out_quantisation({"seed": 0, "r1_zero": {"grpo": {"steps": 2, "lora": lora}}})
+    assert (sys.modules.get("bitsandbytes", "importable") is None) == hidden
+    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)

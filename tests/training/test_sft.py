@@ -47,3 +47,12 @@ def test_loss_falls_and_a_resumed_run_ends_in_the_same_bits(checkpoint, tmp_path
 def test_nothing_to_train_on_is_an_error(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="no example of 20 fits"):
         fine_tune_checkpoint(checkpoint, tmp_path / "o", PAIRS, SFT(learning_rate=1e-3, max_length=16), 1, tmp_path / "w")
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused_before_it_begins(checkpoint, tmp_path):
+    p = SFT(epochs=1, batch_size=4, learning_rate=1e-3, warmup_steps=5)
+    with pytest.raises(ValueError, match="warmup_steps: 5 is the whole training of 5 steps"):
+        fine_tune_checkpoint(checkpoint, tmp_path / "o", PAIRS, p, 1, tmp_path / "w")
+    longer = p.model_copy(update={"warmup_steps": 6})
+    metrics, curve = fine_tune_checkpoint(checkpoint, tmp_path / "o", PAIRS, longer, 1, tmp_path / "w")
+    assert metrics["steps"] == 5 and curve[-1]["learning_rate"] < p.learning_rate

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -170,7 +169,6 @@ def test_measures_are_deterministic_text():
 )
 def test_the_compiler_is_not_imported_for_a_quantisation_that_nobody_can_use(monkeypatch, lora, gpu, hidden):
     monkeypatch.setattr(stage.Path, "exists", lambda path: gpu and path.name == "nvidiactl")
-    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
+    monkeypatch.setattr(stage.sys, "modules", {})
     stage._leave_out_quantisation({"seed": 0, "r1_zero": {"grpo": {"steps": 2, "lora": lora}}})
-    assert (sys.modules.get("bitsandbytes", "importable") is None) == hidden
-    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
+    assert ("bitsandbytes" in stage.sys.modules) == hidden

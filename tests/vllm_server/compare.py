@@ -131,7 +131,7 @@ def sampled(checkout: Checkout, url: str) -> None:
         accuracy(root, read_rows(root / "data/09_candidates", "candidates", COMPLETION))
         for root in (checkout.root, ROOT)
     )
-    low, high = (ours["pass_at_1_ci95"][k] for k in ("low", "high"))
+    low, high = ours["pass_at_1_ci95"]
     print(
         f"right by the rules: {theirs['pass_at_1']:.4f}; transformers engine {ours['pass_at_1']:.4f} [{low:.4f}, {high:.4f}]"
     )

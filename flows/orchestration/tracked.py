@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT = 4.0  # seconds for one answer
 PAUSE = 20.0  # seconds before a server that failed to answer is asked again
 REFUSALS = (404, 409, 422)  # HTTP
+AGAIN = (0.25, 0.5, 1.0, 2.0)  # seconds before another try where it is up but has no time: SQLite is locked for a moment
 ASK = 2.0  # seconds between questions whether the run is being cancelled
 TYPES = {
     COMPLETED: "COMPLETED",
@@ -50,19 +52,26 @@ class Refused(Away):
 
 
 def ask(url: str, path: str, body: Any = None) -> Any:
-    """POST `body` as JSON, or GET without one; the answer. Away where there is none within TIMEOUT seconds."""
+    """POST `body` as JSON, or GET without one; the answer. Away where there is none within TIMEOUT seconds.
+
+    A server that says it has no time (503) is asked again, AGAIN: what is sent may arrive twice.
+    """
     headers = {"content-type": "application/json"}
     if user := os.environ.get("PREFECT_API_AUTH_STRING"):
         headers["authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
     data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/{path}", data, headers), timeout=TIMEOUT) as answer:
-            return json.loads(answer.read() or b"null")
-    except urllib.error.HTTPError as exc:
-        kind = Refused if exc.code in REFUSALS else Away
-        raise kind(f"{path}: HTTP {exc.code} {exc.reason}") from None
-    except (OSError, ValueError, HTTPException) as exc:  # the last: it died in the middle of its answer
-        raise Away(f"{path}: {exc}") from None
+    request = urllib.request.Request(f"{url}/{path}", data, headers)
+    for pause in (*AGAIN, None):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as exc:
+            if exc.code != HTTPStatus.SERVICE_UNAVAILABLE or pause is None:
+                kind = Refused if exc.code in REFUSALS else Away
+                raise kind(f"{path}: HTTP {exc.code} {exc.reason}") from None
+        except (OSError, ValueError, HTTPException) as exc:  # the last: it died in the middle of its answer
+            raise Away(f"{path}: {exc}") from None
+        time.sleep(pause)
 
 
 def within() -> str | None:
@@ -83,14 +92,19 @@ class FlowRun:
         self.id = within()
         self._triggered = self.id is not None
         self._url = (tracking.server() or "").rstrip("/")
-        self._tasks: dict[str, str] = {}  # stage -> id of its task run
+        self._key = uuid.uuid4().hex  # names this flow run until it has an id: told twice, it is made once
+        self._tasks = {stage: str(uuid.uuid4()) for stage in pipeline.selected}  # ids of their task runs
+        self._made: set[str] = set()  # stages whose task runs the server has
         self._told: dict[str, tuple[str, str, str]] = {}
         self._unsaid: list[dict] = []
         self._silent_until = self._asked = 0.0
 
     def parent(self, stage: str) -> str | None:
-        """`<flow run>/<task run>`, below which the stage's own flow run hangs itself."""
-        return f"{self.id}/{self._tasks[stage]}" if stage in self._tasks else None
+        """`<flow run>/<task run>`, below which the stage's own flow run hangs itself.
+
+        The task run's id is ours, so that a stage that starts while the server has no time is found below it later.
+        """
+        return f"{self.id}/{self._tasks[stage]}" if self._url and self.id else None
 
     def say(self, text: str) -> None:
         """A line of the run's log; prints of a triggered run are Prefect's to log."""
@@ -125,7 +139,8 @@ class FlowRun:
         flow = ask(self._url, "flows/", {"name": "r1"})
         state = {"type": "PENDING", "name": "Pending"}
         tags = ["via:r1", f"recipe:{self.pipeline.recipe}"]
-        run = ask(self._url, "flow_runs/", {"flow_id": flow["id"], "name": self._name(), "state": state, "tags": tags})
+        new = {"flow_id": flow["id"], "idempotency_key": self._key, "name": self._name(), "state": state, "tags": tags}
+        run = ask(self._url, "flow_runs/", new)
         ask(self._url, f"flow_runs/{run['id']}/set_state", {"state": {"type": "RUNNING", "name": "Running"}})
         return run["id"]
 
@@ -135,20 +150,23 @@ class FlowRun:
 
     def _tell(self, stage: str, kind: str, name: str, message: str) -> None:
         body = {"type": kind, "name": name, "message": message or None}
-        if stage in self._tasks:
-            ask(self._url, f"task_runs/{self._tasks[stage]}/set_state", {"state": body, "force": True})
-        else:
+        if stage not in self._made:
             node = self.pipeline.dag[stage]
             before = [self._tasks[u] for u in self.pipeline.dag.upstream[stage] if u in self._tasks]
             task = {
+                "id": self._tasks[stage],
                 "flow_run_id": self.id,
                 "name": stage,
                 "task_key": f"r1.{node.name}",
-                "dynamic_key": uuid.uuid4().hex,
+                "dynamic_key": self._tasks[stage],
                 "task_inputs": {"wait_for": [{"input_type": "task_run", "id": i} for i in before]},
                 "state": body,
             }
-            self._tasks[stage] = ask(self._url, "task_runs/", task)["id"]
+            made = ask(self._url, "task_runs/", task)
+            self._made.add(stage)
+            if made["state"]["name"] == name:  # else it was made before: that answer was lost on its way
+                return
+        ask(self._url, f"task_runs/{self._tasks[stage]}/set_state", {"state": body, "force": True})
 
     def _state(self, stage: str) -> tuple[str, str, str]:
         """Type, name and message of the stage's state in Prefect."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PARENT = "R1_PARENT"
 PATIENCE = 20.0  # seconds that a dead server may hold up the end of a finished process
+HEALTH = 10.0  # seconds to say that it is up: a machine may be busy
 PRIVATE = ("PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ENTRYPOINT", "PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
 _tracked = False
 _unfinished = False  # a thread may still be in the middle of a stage's page
@@ -30,7 +31,7 @@ def server() -> str | None:
     if not url:
         return None
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=3) as answer:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=HEALTH) as answer:
             return url if answer.status == 200 else None
     except (OSError, ValueError, HTTPException):  # the last: it died in the middle of its answer
         print(f"PREFECT_API_URL is {url}, which does not answer: running without it", file=sys.stderr, flush=True)

@@ -78,7 +78,7 @@ class Server:
 class Door:
     """A port in front of the server. Shut, it refuses connections and has closed those that were open: what a killed
     server looks like from outside, while the server of the other tests lives on. Frozen, it takes everything and answers
-    nothing, as a server does that hangs."""
+    nothing, as a server does that hangs. Busy, it says 503 to some requests, as one does whose SQLite is locked."""
 
     def __init__(self, server: Server):
         self._to = server.port
@@ -87,6 +87,7 @@ class Door:
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._busy, self._busy_for, self._busy_until = b"", 0.0, None
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api"
         self.env = server.env | {"PREFECT_API_URL": self.url}
         threading.Thread(target=self._let_in, daemon=True).start()
@@ -95,11 +96,30 @@ class Door:
         with suppress(OSError):  # shut
             while True:
                 inside, _ = self._listening.accept()
-                outside = socket.create_connection(("127.0.0.1", self._to))
                 with self._lock:
-                    self._open += [inside, outside]
-                for pair in ((inside, outside), (outside, inside)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+                    self._open.append(inside)
+                threading.Thread(target=self._receive, args=[inside], daemon=True).start()
+
+    def _receive(self, inside: socket.socket) -> None:
+        with suppress(OSError):
+            if self._busy and self._turned_away(inside):
+                return
+            outside = socket.create_connection(("127.0.0.1", self._to))
+            with self._lock:
+                self._open.append(outside)
+            threading.Thread(target=self._pass_on, args=(outside, inside), daemon=True).start()
+            self._pass_on(inside, outside)
+
+    def _turned_away(self, inside: socket.socket) -> bool:
+        if not inside.recv(1 << 10, socket.MSG_PEEK).startswith(self._busy):
+            return False
+        self._busy_until = self._busy_until or time.monotonic() + self._busy_for
+        if time.monotonic() > self._busy_until:
+            return False
+        inside.recv(1 << 20)
+        inside.sendall(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        inside.close()
+        return True
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
@@ -107,6 +127,10 @@ class Door:
                 self._flowing.wait()
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def busy(self, request: str, seconds: float) -> None:
+        """No time for requests such as `POST /api/logs/`, from the first of them on for so long."""
+        self._busy, self._busy_for, self._busy_until = request.encode(), seconds, None
 
     def freeze(self) -> None:
         self._flowing.clear()

@@ -3,7 +3,7 @@
 import json
 import time
 
-from flows.orchestration import run_book
+from flows.orchestration import run_book, tracked
 from tests.toy.project import until
 
 
@@ -45,6 +45,22 @@ def test_stages_nest_under_one_flow_run(toy, server):
     before = len(server.ask("flow_runs"))
     assert "up to date" in toy.r1("run", "grow@fir", **server.env)
     assert len(server.ask("flow_runs")) == before
+
+
+def test_a_server_without_time_is_told_later_and_nothing_is_missing_from_its_page(toy, server, door):
+    """Its SQLite is locked for longer than anybody asks again: the stage that begins meanwhile is found where it belongs."""
+    door.busy("POST /api/task_runs/ ", seconds=2 * sum(tracked.AGAIN))
+    said = toy.r1("run", "grow@oak", **door.env)
+    assert "does not answer (task_runs/: HTTP 503" in said, "else nothing was tried here"
+    runs, tasks = server.ask("flow_runs"), {t["id"]: t for t in server.ask("task_runs")}
+    pipeline = next(r for r in runs if r["parent_task_run_id"] is None)
+    nested = {r["name"]: tasks[r["parent_task_run_id"]] for r in runs if r["parent_task_run_id"]}
+    assert set(nested) == {"numbers", "grow@oak"}
+    for stage, link in nested.items():
+        (above,) = link["task_inputs"]["__parents__"]
+        assert (tasks[above["id"]]["name"], link["flow_run_id"]) == (stage, pipeline["id"])
+        assert tasks[above["id"]]["state_name"] == "Completed"
+    assert [t["name"] for t in tasks.values()].count("numbers") == 1
 
 
 def test_a_running_stage_shows_itself_and_a_server_that_hangs_does_not_hold_it_up(sown, server, door):

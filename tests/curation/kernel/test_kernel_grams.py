@@ -2,10 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pytest
 
-from tasks.curation.kernel import GramIndex, Spec, exact_hash, measure, normal_hash
+from tasks.curation.kernel import GramIndex, Spec, measure
 
 ITEMS = pa.array(
     [

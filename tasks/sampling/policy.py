@@ -1,5 +1,6 @@
 """A checkpoint ready to sample from."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,24 @@ def load_policy(folder: Path, threads: int = 1) -> Policy:
     gpu = torch.cuda.is_available()
     model, tokenizer = load(folder, bf16=gpu)
     return Policy(model.to("cuda" if gpu else "cpu").eval(), tokenizer, weights_sha(folder))
+
+
+class TokenizerOf:
+    """For an engine that holds no weights itself: what it needs of `self.checkpoint`, read when it is first asked for."""
+
+    checkpoint: Path
+
+    @functools.cached_property
+    def tokenizer(self):
+        """By our own loader: others may rebuild one from the config's architecture."""
+        from tasks.training.tokenizer import load_tokenizer
+
+        return load_tokenizer(self.checkpoint)
+
+    @functools.cached_property
+    def end(self) -> list[int]:
+        """Ids that end a completion."""
+        return end_of(self.checkpoint, self.tokenizer)
 
 
 def end_of(folder: Path, tokenizer) -> list[int]:

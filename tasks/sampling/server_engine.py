@@ -5,7 +5,6 @@ it counts: a stage or a server that is killed costs the requests that were on th
 again with back-off when it fails in a way that may pass; what stays fails the stage, with what is finished kept.
 """
 
-import functools
 import os
 import queue
 import threading
@@ -21,7 +20,7 @@ from tasks.sampling import http, servers
 from tasks.sampling.answers import AnswerError, samples_of
 from tasks.sampling.http import Final, Passing
 from tasks.sampling.ledger import Ledger, digest
-from tasks.sampling.policy import end_of
+from tasks.sampling.policy import TokenizerOf
 from tasks.sampling.sample import EngineError, Sample, checked
 from tasks.sampling.settings import ServerSettings
 
@@ -42,7 +41,7 @@ class _Request:
     key: str
 
 
-class ServerEngine:
+class ServerEngine(TokenizerOf):
     """`settings.url` as an Engine on the weights of `checkpoint`. `ledger`: keeps finished requests; None for none.
 
     `server`: what was started for it and ends with it; None where somebody else's is asked.
@@ -81,18 +80,6 @@ class ServerEngine:
     def _exact(self) -> bool:
         """Whether prompts go and completions come as token ids, so that they are what any engine of ours gives."""
         return self.dialect == "vllm" and self.continues
-
-    @functools.cached_property
-    def tokenizer(self):
-        """Of the checkpoint."""
-        from tasks.training.tokenizer import load_tokenizer
-
-        return load_tokenizer(self.checkpoint)
-
-    @functools.cached_property
-    def end(self) -> list[int]:
-        """Ids that end a completion."""
-        return end_of(self.checkpoint, self.tokenizer)
 
     def __enter__(self) -> Self:
         return self

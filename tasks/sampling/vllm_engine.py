@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from tasks.provenance.artifacts import weights_sha
 from tasks.rows import derive_seed
 from tasks.sampling.ledger import Ledger, digest
-from tasks.sampling.policy import end_of
+from tasks.sampling.policy import TokenizerOf
 from tasks.sampling.sample import EngineError, Sample, checked
 from tasks.sampling.settings import VLLMSettings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.progress import Progress
 
 
-class VLLMEngine:
+class VLLMEngine(TokenizerOf):
     """The checkpoint in vLLM, started when it is first asked; leaving the context frees the GPU."""
 
     name, continues = "vllm", True
@@ -41,13 +41,6 @@ class VLLMEngine:
         self.protocol = {"dtype": settings.dtype}
 
     @functools.cached_property
-    def tokenizer(self):
-        """Of the checkpoint, by our own loader: vLLM's may rebuild another from the config's architecture."""
-        from tasks.training.tokenizer import load_tokenizer
-
-        return load_tokenizer(self.checkpoint)
-
-    @functools.cached_property
     def llm(self):
         import vllm
 
@@ -57,11 +50,6 @@ class VLLMEngine:
             gpu_memory_utilization=s.gpu_memory_utilization, tensor_parallel_size=s.tensor_parallel,
             enforce_eager=s.enforce_eager, seed=0, logprobs_mode="raw_logprobs", generation_config="vllm",
         )  # fmt: skip
-
-    @functools.cached_property
-    def end(self) -> list[int]:
-        """Ids that end a completion."""
-        return end_of(self.checkpoint, self.tokenizer)
 
     def __enter__(self) -> Self:
         return self

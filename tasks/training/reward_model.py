@@ -29,13 +29,14 @@ class RewardModelTraining(OnDevice):
         None, ge=1, description="of them per forward pass of one process; null: its whole share"
     )
     learning_rate: float = Field(gt=0, description="peak; paper: 6e-6")
+    warmup_steps: int = Field(5, ge=0, description="of the learning rate; the paper does not say")
     max_length: int = Field(512, ge=16, description="tokens; longer ones are left out and counted; paper: 8,192")
 
 
 def _arguments(p: RewardModelTraining, seed: int, work: Path) -> dict:
     micro, passes = share(p.batch_size, p.micro_batch)
     return common_arguments(
-        work, seed, learning_rate=p.learning_rate, final_lr_ratio=0.1, schedule="linear", warmup_steps=5,
+        work, seed, learning_rate=p.learning_rate, final_lr_ratio=0.1, schedule="linear", warmup_steps=p.warmup_steps,
         adam_beta2=0.98, bf16=p.bf16, gradient_checkpointing=p.gradient_checkpointing, save_every=200,
     ) | {
         "num_train_epochs": p.epochs, "per_device_train_batch_size": micro, "gradient_accumulation_steps": passes,

@@ -120,16 +120,16 @@ def reporter(
 def _warm_up_ends():
     """A trainer callback that refuses, before the first step, a warm-up as long as the training.
 
-    transformers' polynomial schedule divides by the steps in between: it would fail after the last step.
+    transformers' polynomial schedule (`linear` here) divides by the steps in between: it would fail after the last step.
     """
     from transformers import TrainerCallback
 
     class WarmUpEnds(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
-            if 0 < args.warmup_steps == state.max_steps:
+            if args.lr_scheduler_type == "polynomial" and 0 < args.warmup_steps == state.max_steps:
                 raise ValueError(
                     f"warmup_steps: {args.warmup_steps:g} is the whole training of {state.max_steps} steps: "
-                    "set fewer, or train for more steps"
+                    "set fewer, train for more steps, or choose `schedule: cosine` where the stage has it"
                 )
 
     return WarmUpEnds()

@@ -53,6 +53,8 @@ def test_a_warm_up_as_long_as_the_training_is_refused_before_it_begins(checkpoin
     p = SFT(epochs=1, batch_size=4, learning_rate=1e-3, warmup_steps=5)
     with pytest.raises(ValueError, match="warmup_steps: 5 is the whole training of 5 steps"):
         fine_tune_checkpoint(checkpoint, tmp_path / "o", PAIRS, p, 1, tmp_path / "w")
-    longer = p.model_copy(update={"warmup_steps": 6})
-    metrics, curve = fine_tune_checkpoint(checkpoint, tmp_path / "o", PAIRS, longer, 1, tmp_path / "w")
-    assert metrics["steps"] == 5 and curve[-1]["learning_rate"] < p.learning_rate
+    for bearable in ({"warmup_steps": 6}, {"schedule": "cosine"}):  # these divide by nothing
+        other = p.model_copy(update=bearable)
+        work = tmp_path / f"w{other.schedule}"
+        metrics, curve = fine_tune_checkpoint(checkpoint, tmp_path / f"o{other.schedule}", PAIRS, other, 1, work)
+        assert metrics["steps"] == 5 and curve[-1]["learning_rate"] < p.learning_rate

@@ -9,19 +9,24 @@ lost or doubled. Results come in the order of the arguments, and no result depen
 
 On Ray every node sees the checkout and the work folders under the same paths (a shared file system) and has the same
 locked environment; a node that differs is named and refused. The cluster is $RAY_ADDRESS; without it, Ray is started
-on this machine for as long as the work takes. Sources: docs.ray.io, ray 2.60 `ray.init`, fault tolerance of tasks.
+on this machine for as long as the work takes. Sources: docs.ray.io, ray 2.60 `ray.init`, `ray.data.Dataset.map`.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
+import logging
 import os
+import pickle
 import platform
+import queue
 import select
 import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RETRIES = 10  # of a task whose worker or node died; what the task itself raises is never tried again
 PATIENCE = 30.0  # seconds without a result after which the cluster is asked whether it can work at all
 STORE = 128 << 20  # bytes of Ray's object store on this machine: results are paths
+BLOCK = 1 << 20  # bytes that Ray Data reckons with for a result, 128 MiB by default: too many for such a store
 LIBRARIES = (  # that decide bytes
     "torch", "transformers", "tokenizers", "numpy", "pyarrow", "numba", "sympy", "math-verify", "reasoning-gym",
 )  # fmt: skip
@@ -39,6 +45,7 @@ LIBRARIES = (  # that decide bytes
 QUIET_AND_PATIENT = {  # read when the library is imported
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that still waits for a result starts a Ray of its own at the end
     "RAY_raylet_start_wait_time_s": "180",  # a node has 30 s to start: too little on a busy machine
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_worker_register_timeout_seconds": "180",
@@ -175,7 +182,7 @@ def _begin(parent: int) -> None:
 
 
 class Ray:
-    """Tasks on a Ray cluster, as many side by side as it has room for; a task whose node dies runs on another one."""
+    """Ray Data on a cluster, as many jobs side by side as it has room for; one whose node dies runs on another one."""
 
     name, remote = "ray", True
 
@@ -201,7 +208,7 @@ class Ray:
     def map(self, function: Callable, *columns: Sequence, gpu: bool = False) -> Iterator[Any]:
         jobs = list(zip(*columns, strict=True))
         if jobs:
-            yield from self._tasks(self._connected(), function, jobs, gpu)
+            yield from self._rows(self._connected(), function, jobs, gpu)
 
     def _connected(self):
         """The library, connected; ExecutionError with the remedy where it is missing or nobody answers."""
@@ -236,32 +243,69 @@ class Ray:
         self._ray = ray
         return ray
 
-    def _tasks(self, ray, function: Callable, jobs: list[tuple], gpu: bool) -> Iterator[Any]:
+    def _rows(self, ray, function: Callable, jobs: list[tuple], gpu: bool) -> Iterator[Any]:
+        """The jobs as rows of a Ray Data set, one to a block and so one to a task.
+
+        A thread reads them, so that this one can ask now and then whether the cluster can work at all. What still runs
+        when a job fails is cancelled; when the caller leaves, once the next result is there or the connection ends.
+        """
         need = {"CPU": float(self.threads)}
         if gpu and self.gpus:
             need["GPU"] = 1.0
         _room(ray, need)
-        call = ray.remote(_call).options(
-            num_cpus=need["CPU"], num_gpus=need.get("GPU", 0), max_retries=RETRIES, retry_exceptions=False,
-            scheduling_strategy="SPREAD", name=f"{function.__module__}.{function.__qualname__}",
-        )  # fmt: skip
-        order = (ground(), self.folder, function.__module__, function.__qualname__)
-        running, ready, following, given = {}, {}, 0, 0
-        # What still runs when a job fails or the caller leaves is left to end by itself, or with the connection: in
-        # Ray 2.60 a task that answers while `ray.cancel` asks for it aborts the calling process, once in some hundred.
-        while given < len(jobs) or running:
-            ahead = max(4, 2 * int(ray.cluster_resources().get("CPU", 0) // self.threads))
-            while given < len(jobs) and len(running) < ahead:
-                running[call.remote(*order, *jobs[given])] = given
-                given += 1
-            done, _ = ray.wait(list(running), timeout=PATIENCE)
-            if not done:
-                _room(ray, need)
-            for reference in done:
-                ready[running.pop(reference)] = _result(ray, reference)
-            while following in ready:
-                yield ready.pop(following)
-                following += 1
+        data = _ray_data()
+        work = functools.partial(_row, ground(), self.folder, function.__module__, function.__qualname__)
+        rows = data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of `max_retries`; by default it tries for ever
+            made = rows.map(work, num_cpus=need["CPU"], num_gpus=need.get("GPU"), max_retries=RETRIES)
+        results: queue.Queue = queue.Queue(maxsize=1)
+        left = threading.Event()
+
+        def read() -> None:
+            try:
+                for row in made.iter_rows():
+                    results.put(row["result"])
+                    if left.is_set():
+                        return
+            except Exception as error:
+                results.put(error)
+
+        threading.Thread(target=read, name="results of Ray", daemon=True).start()
+        try:
+            for _ in jobs:
+                yield pickle.loads(_next(ray, results, need))
+        finally:
+            left.set()
+            with contextlib.suppress(queue.Empty):
+                results.get_nowait()
+
+
+def _next(ray, results: queue.Queue, need: dict[str, float]) -> bytes:
+    """The next result, or what kept it from coming, as an error that says what to do about it."""
+    while True:
+        try:
+            got = results.get(timeout=PATIENCE)
+        except queue.Empty:
+            _room(ray, need)
+        else:
+            if isinstance(got, Exception):
+                raise _reason(ray, got) from None
+            return got
+
+
+def _ray_data():
+    """Ray Data, set for jobs of any length that give a path each: in order and in silence."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is raised, and told where it is caught
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.execution_no_progress_timeout_s = -1  # seconds; never: a batch may take an hour
+    context.raise_original_map_exception = True
+    context.target_max_block_size = BLOCK
+    context.enable_progress_bars = context.print_on_execution_start = False
+    return ray.data
 
 
 def _answers(address: str) -> None:
@@ -283,21 +327,25 @@ def _room(ray, need: dict[str, float]) -> None:
         )
 
 
-def _result(ray, reference) -> Any:
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if "failed to import on the worker" in str(error):
-            raise ExecutionError(
+def _reason(ray, error: Exception) -> Exception:
+    """What a job raised on a node; ExecutionError where it could not be begun there, or its process was lost for good."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        if "failed to import on the worker" in str(error) or "No module named 'tasks" in str(error):
+            return ExecutionError(
                 f"a node of the Ray cluster cannot import the code of {ROOT}: every node must see this checkout under "
                 "the same path and have its environment"
-            ) from None
-        raise error.cause if isinstance(error.cause, Exception) else ExecutionError(_last_line(error)) from None
-    except ray.exceptions.RayError as error:
-        raise ExecutionError(
+            )
+        return error.cause if isinstance(error.cause, Exception) else ExecutionError(_last_line(error))
+    if isinstance(error, ray.exceptions.RayError):
+        return ExecutionError(
             f"a task was lost on the Ray cluster {RETRIES + 1} times ({_first_line(error)}), most likely for want of "
             "memory: give nodes fewer CPUs (`ray start --num-cpus`) or more memory; what is finished is kept"
-        ) from None
+        )
+    return error
+
+
+def _row(here: dict[str, str], folder: Path | None, module: str, name: str, row: dict[str, bytes]) -> dict[str, bytes]:
+    return {"result": pickle.dumps(_call(here, folder, module, name, *pickle.loads(row["job"])))}
 
 
 def _call(here: dict[str, str], folder: Path | None, module: str, name: str, *job) -> Any:

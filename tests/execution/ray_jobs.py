@@ -31,5 +31,5 @@ def fails(number: int) -> int:
     return number
 
 
-def dies() -> None:
+def dies(number: int) -> int:
     os._exit(1)

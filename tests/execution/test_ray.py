@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.orchestration.guard import environment
+from tasks import execution
 from tasks.curation import near_duplicates_partitions
 from tasks.execution import QUIET_AND_PATIENT, ExecutionError, Ray
 from tasks.sampling.engine import TransformersSettings, open_engine
@@ -62,8 +63,8 @@ def nodes():
 def ray(nodes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", nodes.cluster.address)
-        with Ray(threads=1, environment=environment(1)) as execution:
-            yield execution
+        with Ray(threads=1, environment=environment(1)) as connected:
+            yield connected
 
 
 @pytest.fixture
@@ -110,6 +111,21 @@ def test_what_a_job_raises_is_raised_here_and_the_cluster_goes_on(ray, both):
     with pytest.raises(ExecutionError, match="row 2 is bad"):
         list(ray.map(ray_jobs.fails, range(4)))
     assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
+
+
+def test_a_caller_who_leaves_takes_nothing_along(ray, both):
+    for number in ray.map(ray_jobs.fails, [0, 1, 3, 4, 5, 6]):
+        if number == 1:
+            break
+    assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
+
+
+def test_a_job_whose_process_dies_every_time_is_an_error(ray, both, monkeypatch):
+    monkeypatch.setattr(execution, "RETRIES", 1)
+    with pytest.raises(
+        ExecutionError, match=r"lost on the Ray cluster 2 times .* or more memory; what is finished is kept"
+    ):
+        list(ray.map(ray_jobs.dies, [1]))
 
 
 def test_work_that_fits_no_node_is_refused_by_name(ray, both):

@@ -1,5 +1,7 @@
 """What `r1 why` does, without typer: that library takes longer to load than the answer takes to find."""
 
+import atexit
+import gc
 import hashlib
 import json
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 from flows.orchestration.root import ParamsError, find_root
 
 UNKNOWN = 1  # exit status where no row is found
+# What pyarrow looks for as it loads and does without: half of its import time is theirs. Nothing here reads from a cloud.
+UNUSED = ("numpy", "cloudpickle", "dateutil", *(f"pyarrow.{cloud}" for cloud in ("_azurefs", "_gcsfs", "_hdfs", "_s3fs")))
 
 
 def quickly(words: list[str]) -> None:
@@ -27,8 +31,9 @@ def quickly(words: list[str]) -> None:
             given.append(word)
     if len(given) + (options["--text"] is not None) != 1:
         return
-    for library in ("numpy", "cloudpickle"):  # pyarrow does without, and half of its import time is theirs
-        sys.modules.setdefault(library, None)
+    if "pyarrow" not in sys.modules:
+        sys.modules.update(dict.fromkeys(UNUSED))
+    atexit.register(gc.freeze)  # or the interpreter looks through all objects for cycles as it ends
     try:
         sys.exit(answer(given[0] if given else None, options["--text"], as_json, options["--index"]))
     except ParamsError as error:
@@ -139,7 +144,7 @@ def tell(books, ids: list[str], match: dict | None, as_json: bool) -> int:
 
     from tasks.provenance import story
 
-    console = Console(highlight=False, markup=False, soft_wrap=False)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
     console.width = max(console.width, 96)
     if match:
         story.matches(match, console)

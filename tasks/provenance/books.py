@@ -52,12 +52,14 @@ class Books:
         return folder.relative_to(self.root).as_posix()
 
     def rows(
-        self, key: str, value: str | None, *kinds: str, columns: list[str] | None = None
+        self, key: str, value: str | None, *kinds: str, columns: list[str] | None = None, having: str | None = None
     ) -> Iterator[tuple[Table, dict]]:
-        """(table, row) of every row, in tables of these kinds, in which `key` is `value`."""
+        """(table, row) of every row, in tables of these kinds that have the column `having`, in which `key` is `value`."""
         if value is None:
             return
         for table, runs in self.index.find(key, value, *kinds):
+            if having and having not in table.columns:
+                continue
             wanted = columns and [c for c in columns if c in table.columns]
             for row in self.files.rows(table.file, (n for run in runs for n in run), wanted):
                 if key in ("name", "kept_name") or row[key] == value:

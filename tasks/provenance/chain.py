@@ -14,6 +14,7 @@ from tasks.provenance.row_index import KEPT_NAME
 from tasks.provenance.tables import SCHEMAS, Table
 
 CONTAMINATION = ("prompt_exact", "prompt_ngram", "text_coverage")
+IN_A_SET = ["id", "prompt_id", "completion_id", "origin", "split"]  # of a row of a set: its texts take longest to read
 
 
 def chain(books: Books, given: str) -> dict:
@@ -85,11 +86,11 @@ def _examples(
         origin = f"annotation/{note['annotator']}/{note['id']}" if note else None
         return [
             hit
-            for hit in books.rows("prompt_id", (note or {}).get("prompt_id"), "sft_example")
+            for hit in books.rows("prompt_id", (note or {}).get("prompt_id"), "sft_example", columns=IN_A_SET)
             if hit[1]["origin"] == origin
         ]
     by = {"sft_example": ("id", id), "prompt": ("prompt_id", id)}.get(kind, ("completion_id", completion_id or id))
-    found = list(books.rows(*by, "sft_example"))
+    found = list(books.rows(*by, "sft_example", columns=IN_A_SET))
     return sorted(found, key=lambda hit: str(hit[0].file))
 
 
@@ -101,16 +102,16 @@ def _decisions(books: Books, id: str | None) -> list[dict]:
 
 def _prompt(books: Books, id: str) -> dict | None:
     """The PROMPT row, in which tables it stands, and its source as params.yaml describes it."""
-    hits = list(books.rows("id", id, "prompt"))
-    if not hits:
+    table, row = next(books.rows("id", id, "prompt"), (None, None))
+    if row is None:
         return None
-    table, row = hits[0]
     entries = (
         e
         for part in books.sections(books.name(table.artifact))
         for e in part.get("sources", []) + part.get("imported", [])
     )
     entry = next((e for e in entries if isinstance(e, dict) and e.get("name") == row["source"]), None)
+    hits = books.rows("id", id, "prompt", columns=["id"])
     places = list(dict.fromkeys(f"{books.name(t.artifact)}/{t.name}" for t, _ in hits))
     return row | {
         "meta": _json(row["meta"]),
@@ -178,7 +179,7 @@ def _annotation(books: Books, id: str, row: dict | None) -> dict | None:
 def _said(books: Books, id: str | None) -> dict:
     """The verdict on a completion, and what judge and rules said each where the judge decided."""
     verdict = next(books.rows("completion_id", id, "verdict"), None)
-    judged = next(((t, r) for t, r in books.rows("completion_id", id, "other") if "judge" in r), None)
+    judged = next(books.rows("completion_id", id, "other", having="judge"), None)
     return {
         "verdict": verdict and verdict[1] | {"artifact": books.name(verdict[0].artifact)},
         "judge": judged and judged[1] | {"artifact": books.name(judged[0].artifact)},
@@ -218,9 +219,8 @@ def _brief(books: Books, row: dict) -> dict:
 
 def _outcome(books: Books, id: str) -> dict:
     """kept (None where no rule decided on it), stage and rule of the first reason."""
-    for _, row in books.rows("id", id, "other", columns=["id", "kept", "stage", "rule"]):
-        if "kept" in row:
-            return {name: row[name] for name in ("kept", "stage", "rule")}
+    for _, row in books.rows("id", id, "other", having="kept", columns=["id", "kept", "stage", "rule"]):
+        return {name: row[name] for name in ("kept", "stage", "rule")}
     decisions = _decisions(books, id)
     failed = next((d for d in decisions if not d["keep"]), None)
     first = {name: failed[name] if failed else None for name in ("stage", "rule")}
@@ -229,7 +229,7 @@ def _outcome(books: Books, id: str) -> dict:
 
 def _duplicates(books: Books, mine: str, theirs: str, id: str | None) -> list[dict]:
     """Near duplicates of a completion (`mine` is its column) with what came of the other row."""
-    found = [row for _, row in books.rows(mine, id, "other") if "kept_id" in row]
+    found = [row for _, row in books.rows(mine, id, "other", having="kept_id")]
     outcomes = {other: _outcome(books, other) for other in dict.fromkeys(row[theirs] for row in found)}
     return [
         {name: row[name] for name in ("kind", "scope", "jaccard")} | {"id": row[theirs]} | outcomes[row[theirs]]
@@ -241,9 +241,9 @@ def _sets(books: Books, examples: list[tuple[Table, dict]], kind: str, prompt_id
     """The sets in which the row ended: where, as which row, in which split."""
     hits = list(examples)
     if kind in ("preference_pair", "safety_label"):
-        hits += [hit for hit in books.rows("id", own[1]["id"], kind)]
+        hits += books.rows("id", own[1]["id"], kind, columns=IN_A_SET)
     elif kind == "prompt":
-        hits += books.rows("prompt_id", prompt_id, "preference_pair", "safety_label")
+        hits += books.rows("prompt_id", prompt_id, "preference_pair", "safety_label", columns=IN_A_SET)
     return [
         {
             "artifact": books.name(t.artifact), "table": t.name, "stage": t.stage, "kind": t.kind, "id": r["id"],

@@ -9,6 +9,10 @@ from pathlib import Path
 from tasks.provenance.artifacts import REBUILD, ArtifactError
 
 KEPT = 8  # row groups in memory
+REPEATED = frozenset(  # columns of few values: a dictionary is decoded, not a text for each row
+    ("row_id", "stage", "rule", "source", "domain", "split", "language", "licence", "model", "engine", "settings")
+    + ("finish", "status", "method", "verifier", "scope", "kind")
+)
 
 
 class Files:
@@ -16,40 +20,50 @@ class Files:
 
     def __init__(self):
         self._open: dict[Path, tuple] = {}
-        self._groups: dict[tuple, object] = {}
+        self._groups: dict[tuple, dict] = {}
 
     def _file(self, path: Path) -> tuple:
-        """(file, number of the first row of each row group)."""
+        """(file, its columns, number of the first row of each row group)."""
         import pyarrow.parquet as pq
 
         if path not in self._open:
             with _named(path):
-                file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
-            sizes = (file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
-            self._open[path] = file, list(accumulate(sizes, initial=0))
+                metadata = pq.read_metadata(path, memory_map=True)
+                names = metadata.schema.to_arrow_schema().names
+                repeated = [name for name in names if name in REPEATED]
+                file = pq.ParquetFile(
+                    path, metadata=metadata, memory_map=True, pre_buffer=False, read_dictionary=repeated
+                )
+            sizes = (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+            self._open[path] = file, names, list(accumulate(sizes, initial=0))
         return self._open[path]
 
     def rows(self, path: Path, numbers: Iterable[int], columns: Sequence[str] | None = None) -> list[dict]:
         """Rows by number, ascending, with these columns; by default all."""
-        _, firsts = self._file(path)
+        _, names, firsts = self._file(path)
+        wanted = [name for name in names if name in columns] if columns else names
         found = []
         for group, members in groupby(sorted(set(numbers)), lambda n: bisect_right(firsts, n) - 1):
             if group >= len(firsts) - 1:
                 raise ArtifactError(f"{path} has fewer rows than what its manifest vouches for; {REBUILD}")
-            table = self._group(path, group, tuple(columns) if columns else None)
+            read = self._group(path, group, wanted)
             for n in members:  # not take(): it would load the library's compute functions first
-                found += table.slice(n - firsts[group], 1).to_pylist()
+                found.append({name: read[name][n - firsts[group]].as_py() for name in wanted})
         return found
 
-    def _group(self, path: Path, group: int, columns: tuple[str, ...] | None):
-        """A row group; the last ones are kept, for rows that belong together stand together."""
-        key = path, group, columns
+    def _group(self, path: Path, group: int, wanted: list[str]) -> dict:
+        """Columns of a row group, these at least; the last groups are kept, for rows that belong together stand together."""
+        key = path, group
         if key not in self._groups:
             if len(self._groups) >= KEPT:
                 del self._groups[next(iter(self._groups))]
+            self._groups[key] = {}
+        read = self._groups[key]
+        if missing := [name for name in wanted if name not in read]:
             with _named(path):
-                self._groups[key] = self._file(path)[0].read_row_group(group, columns=columns, use_threads=False)
-        return self._groups[key]
+                table = self._file(path)[0].read_row_group(group, columns=missing, use_threads=False)
+            read |= zip(table.column_names, table.columns)
+        return read
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """What `r1 why` does, without typer: that library takes longer to load than the answer takes to find."""
 
-import atexit
 import gc
 import hashlib
 import json
@@ -33,11 +32,13 @@ def quickly(words: list[str]) -> None:
         return
     if "pyarrow" not in sys.modules:
         sys.modules.update(dict.fromkeys(UNUSED))
-    atexit.register(gc.freeze)  # or the interpreter looks through all objects for cycles as it ends
     try:
-        sys.exit(answer(given[0] if given else None, options["--text"], as_json, options["--index"]))
+        status = answer(given[0] if given else None, options["--text"], as_json, options["--index"])
     except ParamsError as error:
         sys.exit(str(error))
+    if "duckdb" not in sys.modules:  # it would report what is never collected as leaked
+        gc.freeze()  # or the interpreter looks through all objects for cycles as it ends
+    sys.exit(status)
 
 
 def answer(row_id: str | None, text: str | None, as_json: bool, index: str | Path | None) -> int:

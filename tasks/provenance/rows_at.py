@@ -1,4 +1,4 @@
-"""Rows of Parquet files by their numbers: only the row groups that hold them are read, a column at a time."""
+"""Rows of Parquet files by their numbers: only the row groups that hold them are read, a column at a time and no further."""
 
 import contextlib
 from bisect import bisect_right
@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.provenance.artifacts import REBUILD, ArtifactError
 
 KEPT = 8  # row groups in memory
+AHEAD = 1024  # rows of a row group decoded at a time
 REPEATED = frozenset(  # columns of few values: a dictionary is decoded, not a text for each row
     ("row_id", "stage", "rule", "source", "domain", "split", "language", "licence", "model", "engine", "settings")
     + ("finish", "status", "method", "verifier", "scope", "kind")
@@ -48,7 +49,7 @@ class Files:
                 raise ArtifactError(f"{path} has fewer rows than what its manifest vouches for; {REBUILD}")
             read = self._group(path, group, wanted)
             for n in members:  # not take(): it would load the library's compute functions first
-                found.append({name: read[name][n - firsts[group]].as_py() for name in wanted})
+                found.append({name: read[name].value(name, n - firsts[group]) for name in wanted})
         return found
 
     def _group(self, path: Path, group: int, wanted: list[str]) -> dict:
@@ -60,10 +61,25 @@ class Files:
             self._groups[key] = {}
         read = self._groups[key]
         if missing := [name for name in wanted if name not in read]:
-            with _named(path):
-                table = self._file(path)[0].read_row_group(group, columns=missing, use_threads=False)
-            read |= zip(table.column_names, table.columns)
+            read |= dict.fromkeys(missing, _Begun(path, self._file(path)[0], group, missing))
         return read
+
+
+class _Begun:
+    """Columns of a row group, decoded from its first row on, as far as they were asked for."""
+
+    def __init__(self, path: Path, file, group: int, columns: list[str]):
+        self._path, self._read, self._ends = path, [], [0]
+        self._rest = file.iter_batches(AHEAD, row_groups=[group], columns=columns, use_threads=False)
+
+    def value(self, column: str, row: int):
+        """One value; `row` counts from the first one of the group."""
+        while row >= self._ends[-1]:
+            with _named(self._path):
+                self._read.append(next(self._rest))
+            self._ends.append(self._ends[-1] + len(self._read[-1]))
+        at = bisect_right(self._ends, row) - 1
+        return self._read[at][column][row - self._ends[at]].as_py()
 
 
 @contextlib.contextmanager

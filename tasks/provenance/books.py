@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
-from tasks.provenance.reviewed import reviewed
 from tasks.provenance.row_index import RowIndex, key_of, keys_of
 from tasks.provenance.rows_at import Files
 from tasks.provenance.tables import Table, manifests, tables_of
@@ -80,6 +79,8 @@ class Books:
     @cached_property
     def annotations(self) -> list[dict]:
         """What people said of responses (tasks/curation/annotation.py), each with its file, line and row id."""
+        from tasks.provenance.reviewed import reviewed
+
         found = []
         for path in sorted(
             {s["annotations"] for a in self.manifests for s in self.sections(a) if s.get("annotations")}

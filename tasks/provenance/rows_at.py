@@ -3,7 +3,7 @@
 import contextlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 from tasks.provenance.artifacts import REBUILD, ArtifactError
@@ -20,36 +20,25 @@ class Files:
     """Parquet files kept open; their metadata are read once. ArtifactError where one is missing or cannot be read."""
 
     def __init__(self):
-        self._open: dict[Path, tuple] = {}
+        self._open: dict[Path, _File] = {}
         self._groups: dict[tuple, dict] = {}
 
-    def _file(self, path: Path) -> tuple:
-        """(file, its columns, number of the first row of each row group)."""
-        import pyarrow.parquet as pq
-
+    def _file(self, path: Path) -> "_File":
         if path not in self._open:
             with _named(path):
-                metadata = pq.read_metadata(path, memory_map=True)
-                names = metadata.schema.to_arrow_schema().names
-                repeated = [name for name in names if name in REPEATED]
-                file = pq.ParquetFile(
-                    path, metadata=metadata, memory_map=True, pre_buffer=False, read_dictionary=repeated
-                )
-            sizes = (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-            self._open[path] = file, names, list(accumulate(sizes, initial=0))
+                self._open[path] = _File(path)
         return self._open[path]
 
     def rows(self, path: Path, numbers: Iterable[int], columns: Sequence[str] | None = None) -> list[dict]:
         """Rows by number, ascending, with these columns; by default all."""
-        _, names, firsts = self._file(path)
-        wanted = [name for name in names if name in columns] if columns else names
-        found = []
-        for group, members in groupby(sorted(set(numbers)), lambda n: bisect_right(firsts, n) - 1):
-            if group >= len(firsts) - 1:
+        file, found = self._file(path), []
+        wanted = [name for name in file.names if name in columns] if columns else file.names
+        for group, members in groupby(sorted(set(numbers)), file.group_of):
+            if group is None:
                 raise ArtifactError(f"{path} has fewer rows than what its manifest vouches for; {REBUILD}")
             read = self._group(path, group, wanted)
             for n in members:  # not take(): it would load the library's compute functions first
-                found.append({name: read[name].value(name, n - firsts[group]) for name in wanted})
+                found.append({name: read[name].value(name, n - file.firsts[group]) for name in wanted})
         return found
 
     def _group(self, path: Path, group: int, wanted: list[str]) -> dict:
@@ -61,8 +50,31 @@ class Files:
             self._groups[key] = {}
         read = self._groups[key]
         if missing := [name for name in wanted if name not in read]:
-            read |= dict.fromkeys(missing, _Begun(path, self._file(path)[0], group, missing))
+            read |= dict.fromkeys(missing, _Begun(path, self._file(path).parquet, group, missing))
         return read
+
+
+class _File:
+    """An open file with its columns and, as far as rows were asked for, the first row of each row group."""
+
+    def __init__(self, path: Path):
+        import pyarrow.parquet as pq
+
+        self._metadata = pq.read_metadata(path, memory_map=True)
+        self.names = self._metadata.schema.to_arrow_schema().names
+        repeated = [name for name in self.names if name in REPEATED]
+        self.parquet = pq.ParquetFile(
+            path, metadata=self._metadata, memory_map=True, pre_buffer=False, read_dictionary=repeated
+        )
+        self.firsts = [0]  # and the first row after those
+
+    def group_of(self, row: int) -> int | None:
+        """The row group that holds a row; None after the last row."""
+        while row >= self.firsts[-1]:
+            if len(self.firsts) > self._metadata.num_row_groups:
+                return None
+            self.firsts.append(self.firsts[-1] + self._metadata.row_group(len(self.firsts) - 1).num_rows)
+        return bisect_right(self.firsts, row) - 1
 
 
 class _Begun:

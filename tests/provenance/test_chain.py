@@ -112,6 +112,16 @@ def test_a_kept_candidate_tells_all_that_led_to_it_and_where_it_ended(books, mad
     assert next(c for c in found["checkpoints"] if c["artifact"] == "data/17_r1")["how"] == "made from data/14_dev3"
 
 
+def test_the_texts_of_the_sets_are_not_read_for_a_candidate(books, made, monkeypatch):
+    read, rows = [], books.files.rows
+    spied = lambda file, numbers, columns=None: read.append((file, columns)) or rows(file, numbers, columns)
+    monkeypatch.setattr(books.files, "rows", spied)
+    found = chain(books, made[1]["kept"]["id"])
+    assert [s["artifact"] for s in found["sets"]] == ["data/11_reasoning", "data/13_sft_data"]
+    sets = [columns for file, columns in read if file.name == "examples.parquet"]
+    assert sets and all(columns and not {"prompt", "response"} & set(columns) for columns in sets)
+
+
 def test_a_duplicate_names_the_one_that_was_kept(books, made):
     planted = made[1]["near_within_prompt"]
     found = chain(books, planted["id"])

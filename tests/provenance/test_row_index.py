@@ -61,6 +61,31 @@ def test_rows_by_number_read_only_their_row_groups(tmp_path):
     assert files.rows(tmp_path / "f.parquet", [50], ["n"]) == [{"n": 50}]
 
 
+def test_a_row_group_is_decoded_column_by_column_and_no_further_than_its_row(tmp_path, monkeypatch):
+    rows = [
+        {"id": f"row {i}", "stage": None if i % 7 == 3 else f"s{i % 3}", "of": [i, None], "text": f"{i}" * 9}
+        for i in range(10_000)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "f.parquet", row_group_size=4000)
+    decoded, begun = [], pq.ParquetFile.iter_batches
+
+    def counted(file, *args, columns, **more):
+        for batch in begun(file, *args, columns=columns, **more):
+            decoded.append((columns, len(batch)))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    files, path = Files(), tmp_path / "f.parquet"
+    assert files.rows(path, [5100], ["id"]) == [{"id": "row 5100"}]
+    assert decoded == [(["id"], 1024)] * 2
+    assert files.rows(path, [4003, 5100]) == [rows[4003], rows[5100]]
+    assert decoded[2:] == [(["stage", "of", "text"], 1024)] * 2
+    asked = [9999, 0, 3999, 4000, 1023, 1024, 7999, 8000, 3, 10]
+    assert files.rows(path, asked) == [rows[n] for n in sorted(asked)] and files.rows(path, [7999]) == [rows[7999]]
+    with pytest.raises(ArtifactError, match="fewer rows"):
+        files.rows(path, [10_000])
+
+
 def test_an_empty_index_file_has_no_runs(tmp_path):
     (tmp_path / "none").write_bytes(b"")
     assert Runs.read(tmp_path / "none").find(7) == []

@@ -77,6 +77,14 @@ def test_the_start_loads_none_of_the_slow_libraries(made):
     assert done.stderr == "[]\n" and json.loads(done.stdout)["id"] == id
 
 
+def test_the_call_that_builds_the_index_says_only_so(made, tmp_path):
+    command = [sys.executable, "-m", "flows.cli.main", "why", made[1]["kept"]["id"], "--json", "--index", "index"]
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "DVC_ROOT": str(made[0])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("indexing the ids of ") and done.stderr.count("\n") == 1
+    assert done.returncode == 0 and (tmp_path / "index").is_dir()
+
+
 def test_json_is_complete_and_the_same_by_typer(made, r1, monkeypatch):
     id = made[1]["example"]["id"]
     status, out, _ = r1(id, "--json")

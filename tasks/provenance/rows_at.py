@@ -10,10 +10,6 @@ from tasks.provenance.artifacts import REBUILD, ArtifactError
 
 KEPT = 8  # row groups in memory
 AHEAD = 1024  # rows of a row group decoded at a time
-REPEATED = frozenset(  # columns of few values: a dictionary is decoded, not a text for each row
-    ("row_id", "stage", "rule", "source", "domain", "split", "language", "licence", "model", "engine", "settings")
-    + ("finish", "status", "method", "verifier", "scope", "kind")
-)
 
 
 class Files:
@@ -60,12 +56,9 @@ class _File:
     def __init__(self, path: Path):
         import pyarrow.parquet as pq
 
-        self._metadata = pq.read_metadata(path, memory_map=True)
-        self.names = self._metadata.schema.to_arrow_schema().names
-        repeated = [name for name in self.names if name in REPEATED]
-        self.parquet = pq.ParquetFile(
-            path, metadata=self._metadata, memory_map=True, pre_buffer=False, read_dictionary=repeated
-        )
+        self.parquet = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        self._metadata = self.parquet.metadata
+        self.names = self.parquet.schema_arrow.names
         self.firsts = [0]  # and the first row after those
 
     def group_of(self, row: int) -> int | None:

@@ -1,9 +1,13 @@
-"""The data stages from prompts to the SFT set and the preferences, each run as DVC runs it, in a checkout of its own.
+"""The data stages from prompts to the SFT set and the preferences, in a checkout of their own.
 
 Candidates are written by hand (right, wrong, mixed, truncated ones), the judge is a randomly initialised model: what
-counts is that every row is verified, counted and traceable.
+counts is that every row is verified, counted and traceable. `prompts` runs first as DVC runs it; the others run in this
+process, which imports torch once for all of them (tests/whole_dag builds every stage in a process of its own).
 """
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import shutil
@@ -16,9 +20,10 @@ import pytest
 import yaml
 
 from flows.orchestration import guard
+from flows.orchestration import stage as stages
 from tasks.provenance.artifacts import read_rows, write_manifest, write_rows
 from tasks.rows import COMPLETION, DECISION, PREFERENCE_PAIR, PROMPT, SAFETY_LABEL, SFT_EXAMPLE, VERDICT, row_id
-from tests.compiled import copy_compiled
+from tests.compiled import compile_once
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("R1_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -46,12 +51,14 @@ SECTIONS = {
 def checkout(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     for folder in ("flows", "tasks"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    copy_compiled(ROOT, root)
+        (root / folder).symlink_to(ROOT / folder)
+    compile_once()
     shutil.copy(ROOT / "dvc.yaml", root)
     shutil.copytree(ROOT / "data/revoked", root / "data/revoked")
     configure(root)
-    run(root, "prompts")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PREFECT"))}
+    env |= {"PYTHONPATH": str(root), **guard.environment(1)}
+    subprocess.run([sys.executable, "-m", "flows.prompts"], cwd=root, env=env, check=True)
     return root
 
 
@@ -62,11 +69,24 @@ def configure(root, **changes):
 
 
 def run(root, stage, fails=False):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "PREFECT_"))}
-    env |= {"PYTHONPATH": str(root), **guard.environment(1)}
-    done = subprocess.run([sys.executable, "-m", f"flows.{stage}"], cwd=root, env=env, capture_output=True, text=True)
-    assert (done.returncode != 0) is fails, done.stdout + done.stderr
-    return done.stderr if fails else json.loads((root / "metrics" / f"{stage}.json").read_text())
+    """What `python -m flows.<stage>` does and says, up to the end of its process; its metrics, or its standard error."""
+    module, said, hold, status = importlib.import_module(f"flows.{stage}"), io.StringIO(), guard.hold, None
+    with pytest.MonkeyPatch.context() as here, contextlib.ExitStack() as locks, contextlib.redirect_stderr(said):
+        for name in [n for n in os.environ if n.startswith(("DVC_", "PREFECT"))]:
+            here.delenv(name)
+        for name, value in guard.environment(1).items():
+            here.setenv(name, value)
+        here.chdir(root)
+        here.setattr(guard, "hold", lambda *who: locks.enter_context(hold(*who)))  # a failed process lets go
+        here.setattr(stages, "_this_stage", lambda: stage)
+        here.setattr(stages, "_leave_out_quantisation", lambda declared: None)  # for good: other tests quantise
+        here.setattr(stages.tracking, "leave", sys.exit)
+        try:
+            stages.stage(module.body, module.Params)
+        except SystemExit as end:
+            status = end.code
+    assert status == (stages.BAD_INPUT if fails else 0), said.getvalue()
+    return said.getvalue() if fails else json.loads((root / "metrics" / f"{stage}.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Shared by the tests: one thread, and a tiny model trained for a few seconds once per session."""
+"""Shared by the tests: one thread, and a tiny model trained for a few seconds, once for all workers."""
 
 import functools
 import gc
@@ -18,7 +18,8 @@ gc.set_threshold(50_000)  # as flows/__init__.py has it for stages: two thirds o
 
 import pytest
 
-from tests.toy.project import sown, sown_template, toy, toy_template  # noqa: F401
+from tests.once import once
+from tests.toy.project import oak_template, sown, sown_template, toy, toy_template, whole_template  # noqa: F401
 from tests.vllm_server.summary import pytest_configure, pytest_terminal_summary  # noqa: F401
 
 TESTS = Path(__file__).parent
@@ -90,11 +91,13 @@ def checkpoint(tmp_path_factory):
     from tasks.training.pretrain import pretrain_checkpoint
     from tasks.training.settings import Pretrain
 
-    folder = tmp_path_factory.mktemp("checkpoint")
-    settings = Pretrain(hidden=32, layers=2, heads=2, tokens=60_000)
-    pretrain_checkpoint(settings, pretraining_set("bare"), 0, tmp_path_factory.mktemp("work"), folder)
-    write_manifest(folder, stage="test")
-    return folder
+    def make(folder: Path) -> None:
+        (folder / "work").mkdir()
+        settings = Pretrain(hidden=32, layers=2, heads=2, tokens=60_000)
+        pretrain_checkpoint(settings, pretraining_set("bare"), 0, folder / "work", folder / "checkpoint")
+        write_manifest(folder / "checkpoint", stage="test")
+
+    return once(tmp_path_factory, "checkpoint", make) / "checkpoint"
 
 
 @pytest.fixture()

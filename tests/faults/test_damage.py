@@ -42,16 +42,9 @@ def replaced(path: Path) -> None:
 DAMAGES = [truncated, flipped, replaced]
 
 
-@pytest.fixture(scope="module")
-def built(toy_template, tmp_path_factory) -> Toy:
-    toy = toy_template.copy(tmp_path_factory.mktemp("damage") / "toy")
-    toy.dvc("repro", "grow@oak")
-    return toy
-
-
 @pytest.fixture
-def whole(built, tmp_path) -> Toy:
-    return built.copy(tmp_path / "toy")
+def whole(oak_template, tmp_path) -> Toy:
+    return oak_template.copy(tmp_path / "toy")
 
 
 def _writable(path: Path) -> Path:

@@ -8,10 +8,9 @@ from tests.faults.table import summary, table
 
 
 @pytest.fixture(scope="module")
-def built(toy_template, tmp_path_factory):
+def built(whole_template, tmp_path_factory):
     """The toy recipe after an uninterrupted run, its dvc.lock committed."""
-    toy = toy_template.copy(tmp_path_factory.mktemp("matrix") / "toy")
-    toy.r1("run")
+    toy = whole_template.copy(tmp_path_factory.mktemp("matrix") / "toy")
     toy.git("add", "-A")
     toy.git("commit", "-qm", "built")
     return Matrix(toy.root)

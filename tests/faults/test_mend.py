@@ -12,12 +12,15 @@ from tests.toy.project import Toy
 
 
 @pytest.fixture(scope="module")
-def built(toy_template, tmp_path_factory) -> Toy:
-    toy = toy_template.copy(tmp_path_factory.mktemp("mend") / "toy")
-    toy.r1("run", "numbers")
-    toy.git("add", "-A")
+def built(oak_template, tmp_path_factory) -> Toy:
+    """`numbers` is committed; `grow@oak` is recorded, but not committed."""
+    toy = oak_template.copy(tmp_path_factory.mktemp("mend") / "toy")
+    lock = toy.read("dvc.lock")
+    stages = {"numbers": yaml.safe_load(lock)["stages"]["numbers"]}
+    (toy.root / "dvc.lock").write_text(yaml.safe_dump(yaml.safe_load(lock) | {"stages": stages}, sort_keys=False))
+    toy.git("add", "-A", ":!metrics/grow", ":!plots")
     toy.git("commit", "-qm", "numbers")
-    toy.r1("run", "grow@oak")  # recorded, but not committed
+    (toy.root / "dvc.lock").write_text(lock)
     return toy
 
 

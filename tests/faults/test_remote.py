@@ -26,17 +26,10 @@ def here(monkeypatch, tmp_path, s3):
     return monkeypatch
 
 
-@pytest.fixture(scope="module")
-def template(toy_template, tmp_path_factory) -> Toy:
-    toy = toy_template.copy(tmp_path_factory.mktemp("built") / "toy")
-    toy.dvc("repro")
-    return toy
-
-
 @pytest.fixture
-def built(template, tmp_path) -> Toy:
+def built(whole_template, tmp_path) -> Toy:
     """The toy project with every stage built, its dvc.lock not committed."""
-    return template.copy(tmp_path / "toy")
+    return whole_template.copy(tmp_path / "toy")
 
 
 def _remote(toy: Toy, url: str, **more: str) -> None:

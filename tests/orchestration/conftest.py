@@ -6,7 +6,7 @@ from tests.orchestration.prefect_server import Door, Server
 from tests.toy.project import until
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # idle it takes a CPU-second every half minute, and there are minutes to come
 def the_server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("prefect"))
     try:

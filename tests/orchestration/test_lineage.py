@@ -12,10 +12,9 @@ from flows.orchestration.pipeline import stale
 
 
 @pytest.fixture(scope="module")
-def history(toy_template, tmp_path_factory):
+def history(oak_template, tmp_path_factory):
     """Two commits: `numbers` and `grow@oak` built with 20 numbers, then `numbers` alone with 30."""
-    toy = toy_template.copy(tmp_path_factory.mktemp("lineage") / "toy")
-    toy.dvc("repro", "grow@oak")
+    toy = oak_template.copy(tmp_path_factory.mktemp("lineage") / "toy")
     toy.git("add", ".")
     toy.git("commit", "-qm", "twenty")
     toy.set("numbers.count", 30)

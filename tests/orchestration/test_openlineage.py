@@ -18,10 +18,9 @@ SPEC = os.environ.get("R1_OPENLINEAGE_SPEC")  # folder of the published spec: Op
 
 
 @pytest.fixture(scope="module")
-def once(toy_template, tmp_path_factory):
-    toy = toy_template.copy(tmp_path_factory.mktemp("lineage") / "toy")
+def once(oak_template, tmp_path_factory):
+    toy = oak_template.copy(tmp_path_factory.mktemp("lineage") / "toy")
     toy.git("remote", "add", "origin", "https://me:s3cret@example.org/a/toy.git")
-    toy.dvc("repro", "grow@oak")
     return toy
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from flows.orchestration import guard
+from tests.once import once
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -140,7 +142,7 @@ def build(root: Path) -> Toy:
 
 @pytest.fixture(scope="session")
 def toy_template(tmp_path_factory) -> Toy:
-    return build(tmp_path_factory.mktemp("template") / "toy")
+    return Toy(once(tmp_path_factory, "toy", lambda folder: build(folder / "toy")) / "toy")
 
 
 @pytest.fixture
@@ -149,14 +151,28 @@ def toy(toy_template, tmp_path) -> Toy:
     return toy_template.copy(tmp_path / "toy")
 
 
+def _after(factory, template: Toy, name: str, do: Callable[[Toy], object]) -> Toy:
+    return Toy(once(factory, name, lambda folder: do(template.copy(folder / "toy"))) / "toy")
+
+
 @pytest.fixture(scope="session")
 def sown_template(toy_template, tmp_path_factory) -> Toy:
-    sown = toy_template.copy(tmp_path_factory.mktemp("sown") / "toy")
-    sown.stage("numbers")
-    return sown
+    return _after(tmp_path_factory, toy_template, "sown", lambda toy: toy.stage("numbers"))
 
 
 @pytest.fixture
 def sown(sown_template, tmp_path) -> Toy:
     """The project after `python -m flows.numbers`, of which DVC knows nothing."""
     return sown_template.copy(tmp_path / "toy")
+
+
+@pytest.fixture(scope="session")
+def oak_template(toy_template, tmp_path_factory) -> Toy:
+    """After `dvc repro grow@oak`, nothing of it committed: copy it."""
+    return _after(tmp_path_factory, toy_template, "oak", lambda toy: toy.dvc("repro", "grow@oak"))
+
+
+@pytest.fixture(scope="session")
+def whole_template(toy_template, tmp_path_factory) -> Toy:
+    """After `dvc repro`, its dvc.lock not committed: copy it."""
+    return _after(tmp_path_factory, toy_template, "whole", lambda toy: toy.dvc("repro"))

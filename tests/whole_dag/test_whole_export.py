@@ -1,18 +1,19 @@
 """What the whole DAG made, exported by `r1 export`: it loads elsewhere, and its card says what the stages measured."""
 
 import json
-import sys
 
-from tests.whole_dag.checkout import command
+from typer.testing import CliRunner
+
+from flows.cli.main import app
 
 
-def export(folder, *words: str) -> dict:
-    run = command(folder, sys.executable, "-m", "flows.cli.main", "export", *words, "--json")
-    assert run.returncode == 0, run.stderr
+def export(*words: str) -> dict:
+    run = CliRunner().invoke(app, ["export", *words, "--json"])
+    assert run.exit_code == 0, run.output
     return json.loads(run.stdout)
 
 
-def test_the_sft_set_and_r1_leave_with_their_story(built, tmp_path):
+def test_the_sft_set_and_r1_leave_with_their_story(built, tmp_path, monkeypatch):
     from datasets import load_dataset
     from huggingface_hub import ModelCard
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -21,7 +22,8 @@ def test_the_sft_set_and_r1_leave_with_their_story(built, tmp_path):
     from tasks.training import checkpoints
 
     folder, _ = built
-    found = export(folder, "sft_data", "--to", str(tmp_path / "sft"), "--push", "me/sft", "--dry-run")
+    monkeypatch.chdir(folder)
+    found = export("sft_data", "--to", str(tmp_path / "sft"), "--push", "me/sft", "--dry-run")
     assert found["problems"] == [] and found["changes"] == [] and found["pushed"] is None
     rows = read_examples(folder / "data/13_sft_data")
     loaded = load_dataset(str(tmp_path / "sft"), cache_dir=str(tmp_path / "cache"))["train"]
@@ -30,7 +32,7 @@ def test_the_sft_set_and_r1_leave_with_their_story(built, tmp_path):
         s["rows"] for s in found["sources"]
     ) == len(rows)
 
-    found = export(folder, "r1", "--to", str(tmp_path / "r1"), "--licence", "Apache-2.0")
+    found = export("r1", "--to", str(tmp_path / "r1"), "--licence", "Apache-2.0")
     assert found["problems"] == [] and {"running-sums", "general"} <= {s["source"] for s in found["sources"]}
     model, ours = checkpoints.load(folder / "data/17_r1")
     text = "User: Compute 54 A-1 B+3.\nAssistant: "

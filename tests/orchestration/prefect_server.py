@@ -70,6 +70,8 @@ class Server:
             time.sleep(0.2)
 
     def kill(self) -> None:
+        if self.process.poll() is not None:
+            return
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def r1(text: bytes | str, *args) -> tuple[int, list[dict], str]:
     text = text.encode() if isinstance(text, str) else text
     done = subprocess.run([*COMMAND, *args], input=text, capture_output=True, cwd=ROOT, timeout=300)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+
+
+def here(text: str, *args) -> tuple[int, list[dict], str]:
+    """The same by a file and in this process, whose workers have their libraries, where no pipe or process is the point."""
+    handler = signal.getsignal(signal.SIGINT)
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write(text)
+        file.flush()
+        done = CliRunner().invoke(app, ["verify", file.name, *args])
+    signal.signal(signal.SIGINT, handler)
+    return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
 def jsonl(*rows: dict) -> str:
@@ -171,7 +183,7 @@ def test_rows_of_domain_judge_are_put_to_the_endpoint(judge, tmp_path):
     ]
     (tmp_path / "judge.yaml").write_text(f"url: {judge.url}\nmodel: m\n")
     options = ("--endpoint", str(tmp_path / "judge.yaml"), "--judge-cache", str(tmp_path / "cache"))
-    code, out, err = r1(jsonl(*rows), *options)
+    code, out, err = here(jsonl(*rows), *options)
     assert [v["status"] for v in out] == ["ok", "ok", "wrong", "unparsable", "unparsable", "infra", "infra", "ok"]
     assert out[0]["method"] == "judge" and out[0]["detail"] == "compared" and out[1]["method"] == "maths/fast"
     assert "give `prompt` and `gold` as text" in out[5]["detail"] and code == 1 and "judge: 3 unparsable" not in err
@@ -181,14 +193,14 @@ def test_rows_of_domain_judge_are_put_to_the_endpoint(judge, tmp_path):
 
 
 def test_without_an_endpoint_a_judge_row_says_what_is_missing():
-    code, out, _ = r1(jsonl(OPEN, GOOD))
+    code, out, _ = here(jsonl(OPEN, GOOD))
     assert (code, [v["status"] for v in out]) == (1, ["infra", "ok"]) and "--judge-url" in out[0]["detail"]
 
 
 def test_agreement_puts_every_answer_also_to_the_judge(judge):
     rows = [GOOD, GOOD | {"completion": "<answer>3</answer>"}, GOOD | {"id": "half", "completion": "<answer>4/2</answer>"}]
     rows += [GOOD | {"completion": "two"}, OPEN]
-    code, out, err = r1(jsonl(*rows), "--judge-url", judge.url, "--judge-model", "m", "--agreement")
+    code, out, err = here(jsonl(*rows), "--judge-url", judge.url, "--judge-model", "m", "--agreement")
     assert [v["status"] for v in out] == ["ok", "wrong", "ok", "unparsable", "ok"] and code == 0
     assert "agreement of judge and rules, all: 66.67% (95 % interval" in err and "of 3 answers" in err
     assert "rejects of what they accept 50.00%" in err and "half (maths): the rules say ok, the judge wrong" in err
@@ -198,7 +210,7 @@ def test_a_judge_that_is_down_costs_only_its_rows_and_the_budget_holds(judge):
     judge.times = 99
     slow = OPEN | {"prompt": "[slow]"}
     start = time.monotonic()
-    code, out, _ = r1(jsonl(GOOD, slow, GOOD), "--judge-url", judge.url, "--judge-model", "m", "--budget", "0.5")
+    code, out, _ = here(jsonl(GOOD, slow, GOOD), "--judge-url", judge.url, "--judge-model", "m", "--budget", "0.5")
     assert [v["status"] for v in out] == ["ok", "infra", "ok"] and code == 1 and "budget" in out[1]["detail"]
     assert time.monotonic() - start < 60
 

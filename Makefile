@@ -14,9 +14,9 @@ run: setup
 
 setup: .venv/.installed .venv/.compiled .venv/.sandbox
 
-test:  # what it needs is fetched side by side; three workers, since a third of the tests' time is waiting for processes
+test:  # what it needs is fetched side by side; four workers on two cores, since the tests wait for processes a third of their time
 	@$(MAKE) --no-print-directory -j 3 setup .venv/.browser .venv-vllm/.tried
-	.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 faults: setup  # kills every stage of the recipe everywhere, at smoke size, in about half an hour; docs/reliability.md has the table
 	R1_FAULTS=all .venv/bin/python -m pytest -q tests/faults tests/orchestration tests/training tests/ui tests/vllm_server tests/whole_dag/test_revoke.py

@@ -41,7 +41,8 @@ def contamination(
     """Compare two sets: which items of B stand in A, word for word or by shared n-grams.
 
     JSONL, JSON, CSV, TSV and Parquet are read, each also gzipped. Without --column-a and --column-b the first of text,
-    problem, question, prompt, instruction and quiz is taken; lists of chat messages are understood.
+    problem, question, prompt, instruction and quiz is taken; lists of chat messages are understood. Of a folder that
+    a stage made, such as data/13_sft_data, its table of texts is read, not its decisions.
 
     Exact means equal but for case, spacing and punctuation. The table counts items of B and rows of A; the
     examples and the report mark the shared words. Rules and their limits: docs/curation.md, Contamination.
@@ -56,7 +57,12 @@ def contamination(
     try:
         set_a, set_b = (
             read_set(
-                here, path, column, template=template, progress=_progress, header=header and tuple(header.split(","))
+                here,
+                table_of_texts(here, path, column),
+                column,
+                template=template,
+                progress=_progress,
+                header=header and tuple(header.split(",")),
             )
             for path, column, header in ((a, column_a, header_a), (b, column_b, header_b))
         )
@@ -79,6 +85,29 @@ def contamination(
         show(found, examples)
         if html:
             typer.echo(f"report: {html}")
+
+
+def table_of_texts(root: Path, path: str, column: str | None = None) -> str:
+    """Of an artifact of the DAG the one table with texts (or with `column`), else `path` as it is; raises SourceError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.curation.contamination_sets import USUAL
+    from tasks.prompts.readers import SourceError
+
+    if not (root / path / "manifest.json").is_file():
+        return path
+    wanted = {column, *(part.strip().split(".")[0] for part in column.split(","))} if column else set(USUAL)
+    tables = []
+    for file in sorted((root / path).glob("*.parquet")):
+        try:
+            tables += [file.name] * bool(wanted & set(pq.read_schema(file).names))
+        except (OSError, pa.ArrowException) as error:
+            raise SourceError(f"{path}/{file.name} cannot be read ({error}): build it again, `r1 run`") from None
+    if len(tables) != 1:
+        has = f"has several ({', '.join(tables)}): name one of them, or a glob" if tables else "has none"
+        raise SourceError(f"{path}: one table with a column of {', '.join(sorted(wanted))} is compared, and it {has}")
+    return str(Path(path) / tables[0])
 
 
 def _progress(message: str) -> None:

@@ -3,13 +3,16 @@
 The checkout is copied, so nothing here touches the artifacts of the one under test.
 """
 
+import inspect
 import json
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from flows.orchestration.dag import load_dag
 from tests.whole_dag.checkout import REAL, SHARED, command
 
@@ -98,6 +101,17 @@ def test_the_final_split_is_in_no_training_set(built):
     for name in ("06_cold_start", "11_reasoning", "12_non_reasoning", "13_sft_data"):
         assert not final & {r["prompt"] for r in read_rows(folder / "data" / name, "examples")}, name
     assert not final & {r["text"] for r in read_rows(folder / "data/01_prompts", "train")}
+
+
+def test_what_the_form_of_contamination_names_can_be_compared(built, monkeypatch):
+    from flows.orchestration import deployments
+
+    names = inspect.signature(deployments.contamination.fn).parameters
+    monkeypatch.chdir(built[0])
+    done = CliRunner().invoke(app, ["contamination", names["a"].default, names["b"].default, "--json"])
+    assert done.exit_code == 0, done.output
+    exact = next(line for line in json.loads(done.stdout)["table"] if line["overlap"] == "exact")
+    assert exact["items"] == exact["rows"] == 0
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real inputs at {SHARED}; R1_SHARED_DATA names another folder")

@@ -4,10 +4,12 @@ import html
 import json
 import re
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
+from tasks.provenance.artifacts import write_manifest, write_rows
 
 EVIL = "<script>alert('x')</script> & \"quotes\" \x1b[31m red {{ 7 * 7 }} {% raw %}"
 
@@ -100,3 +102,28 @@ def test_a_report_that_cannot_be_written_is_named(sets):
 def test_what_cannot_be_read_ends_with_a_message(sets, arguments, says):
     done = run(*arguments)
     assert done.exit_code == 1 and says in done.output and "Traceback" not in done.output
+
+
+def test_of_what_a_stage_made_its_table_of_texts_is_compared(sets):
+    folder = sets / "data/13_sft_data"
+    write_rows(
+        folder,
+        "decisions",
+        [{"row_id": "a", "stage": "s"}],
+        pa.schema([("row_id", pa.string()), ("stage", pa.string())]),
+    )
+    texts = pa.schema([("prompt", pa.string()), ("response", pa.string())])
+    write_rows(folder, "examples", [{"prompt": "What is 3+4?", "response": "7"}], texts)
+    write_manifest(folder, stage="test")
+    done = run("data/13_sft_data", "test.csv")
+    assert done.exit_code == 0 and "A  data/13_sft_data/examples.parquet, column prompt: 1 rows" in done.output, (
+        done.output
+    )
+    assert "column response: 1 rows" in run("data/13_sft_data", "test.csv", "--column-a", "response").output
+    none = run("data/13_sft_data", "test.csv", "--column-a", "solution")
+    assert none.exit_code == 1 and "a column of solution is compared, and it has none" in none.output
+    write_rows(folder, "more", [{"prompt": "What?", "response": "7"}], texts)
+    several = run("data/13_sft_data", "test.csv")
+    assert several.exit_code == 1 and "has several (examples.parquet, more.parquet): name one" in several.output
+    (folder / "more.parquet").write_bytes(b"PAR1")
+    assert "data/13_sft_data/more.parquet cannot be read" in run("data/13_sft_data", "test.csv").output

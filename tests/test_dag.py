@@ -15,7 +15,7 @@ from tests import code_deps
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 FLOORS = (  # a module may import from its own floor and from below
-    ("tasks/rows.py", "tasks/settings.py", "tasks/responses.py", "tasks/progress.py", "tasks/execution.py"),
+    ("tasks/rows.py", "tasks/settings.py", "tasks/responses.py", "tasks/progress.py", "tasks/execution.py", "tasks/execution_ray.py"),
     (
         "tasks/curation/",
         "tasks/sampling/",

@@ -42,7 +42,7 @@ def contamination(
 
     JSONL, JSON, CSV, TSV and Parquet are read, each also gzipped. Without --column-a and --column-b the first of text,
     problem, question, prompt, instruction and quiz is taken; lists of chat messages are understood. Of a folder that
-    a stage made, such as data/13_sft_data, its table of texts is read, not its decisions.
+    a stage made, such as data/13_sft_data, the one table with texts is read; where there are several, name one.
 
     Exact means equal but for case, spacing and punctuation. The table counts items of B and rows of A; the
     examples and the report mark the shared words. Rules and their limits: docs/curation.md, Contamination.
@@ -95,11 +95,12 @@ def table_of_texts(root: Path, path: str, column: str | None = None) -> str:
     from tasks.curation.contamination_sets import USUAL
     from tasks.prompts.readers import SourceError
 
-    if not (root / path / "manifest.json").is_file():
+    found = sorted((root / path).glob("*.parquet"))
+    if not found or not (root / path / "manifest.json").is_file():
         return path
     wanted = {column, *(part.strip().split(".")[0] for part in column.split(","))} if column else set(USUAL)
     tables = []
-    for file in sorted((root / path).glob("*.parquet")):
+    for file in found:
         try:
             tables += [file.name] * bool(wanted & set(pq.read_schema(file).names))
         except (OSError, pa.ArrowException) as error:

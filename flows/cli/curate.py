@@ -125,11 +125,11 @@ def run(
 ) -> None:  # fmt: skip
     from rich.console import Console
 
+    from flows.orchestration.execution import open_execution
     from flows.orchestration.guard import environment
     from tasks.curation.curate import curate as curated
     from tasks.curation.inputs import read_sums
     from tasks.curation.policy import load_policy
-    from tasks.execution import open_execution
 
     root = Path(__file__).resolve().parents[2]
     settings = load_policy(policy, root / "recipes" / "selection")

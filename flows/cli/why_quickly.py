@@ -32,7 +32,8 @@ def quickly(words: list[str]) -> None:
     if len(given) + (options["--text"] is not None) != 1:
         return
     if "pyarrow" not in sys.modules:  # or others in this process need them
-        sys.modules.update(dict.fromkeys(UNUSED))
+        for library in UNUSED:
+            sys.modules.setdefault(library, None)
     try:
         status = answer(given[0] if given else None, options["--text"], as_json, options["--index"])
     except ParamsError as error:

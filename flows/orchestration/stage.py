@@ -27,10 +27,11 @@ from pydantic import ValidationError
 
 from flows.orchestration import guard, publish, slots, tracking
 from flows.orchestration.dag import Dag, Node, load_dag, lookup
+from flows.orchestration.execution import open_execution
 from flows.orchestration.params import ParamsError, Top, check, explain, find_root, read_yaml, scalars
 from flows.orchestration.progress import Progress, human
 from flows.orchestration.run_book import RunBook
-from tasks.execution import Execution, ExecutionError, open_execution
+from tasks.execution import Execution, ExecutionError
 from tasks.provenance.artifacts import ArtifactError
 from tasks.rows import derive_seed
 from tasks.settings import Settings

@@ -81,7 +81,10 @@ class _Begun:
         """One value; `row` counts from the first one of the group."""
         while row >= self._ends[-1]:
             with _named(self._path):
-                self._read.append(next(self._rest))
+                batch = next(self._rest, None)
+            if batch is None:  # an earlier try has failed
+                raise ArtifactError(f"{self._path} ends before row {row} of a row group; {REBUILD}")
+            self._read.append(batch)
             self._ends.append(self._ends[-1] + len(self._read[-1]))
         at = bisect_right(self._ends, row) - 1
         return self._read[at][column][row - self._ends[at]].as_py()

@@ -31,5 +31,20 @@ def fails(number: int) -> int:
     return number
 
 
+class Odd(Exception):
+    """Cannot be made anew from its words alone."""
+
+    def __init__(self, number: int, words: str):
+        super().__init__(f"{number} {words}")
+
+
+def raises(how: str) -> None:
+    raise {
+        "path": OSError(28, "No space left on device", "/full/file"),
+        "key": KeyError("gold"),
+        "odd": Odd(7, "is odd"),
+    }[how]
+
+
 def dies(number: int) -> int:
     os._exit(1)

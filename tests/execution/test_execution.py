@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from tasks import execution
-from tasks.execution import ExecutionError, Local, Ray, ground, open_execution, unique
+from flows.orchestration.execution import open_execution
+from tasks import execution_ray
+from tasks.execution import ExecutionError, Local, unique
+from tasks.execution_ray import Ray, ground
 from tests.curation.made_candidates import candidates, write
 
 
@@ -52,18 +54,18 @@ def job(words: str) -> tuple[str, str]:
 
 def test_a_node_runs_the_job_in_the_folder_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
-    assert execution._call(ground(), str(tmp_path), __name__, "job", "one") == ("one", str(tmp_path))
+    assert execution_ray._call(ground(), str(tmp_path), __name__, "job", "one") == ("one", str(tmp_path))
 
 
 @pytest.mark.parametrize("key", ["torch", "code", "python"])
 def test_a_node_that_would_give_other_bytes_is_refused(tmp_path, key):
     with pytest.raises(ExecutionError, match=rf"would not give the same bytes: {key} is .* there and other here"):
-        execution._call(ground() | {key: "other"}, str(tmp_path), __name__, "job", "one")
+        execution_ray._call(ground() | {key: "other"}, str(tmp_path), __name__, "job", "one")
 
 
 def test_a_node_that_does_not_see_the_work_is_refused(tmp_path):
     with pytest.raises(ExecutionError, match=r"does not see .*/nowhere .*shared file system"):
-        execution._call(ground(), str(tmp_path / "nowhere"), __name__, "job", "one")
+        execution_ray._call(ground(), str(tmp_path / "nowhere"), __name__, "job", "one")
 
 
 def test_temporary_names_differ_between_processes_and_stay_beside_the_file(tmp_path):

@@ -16,9 +16,10 @@ from types import SimpleNamespace
 import pytest
 
 from flows.orchestration.guard import environment
-from tasks import execution
+from tasks import execution_ray
 from tasks.curation import near_duplicates_partitions
-from tasks.execution import QUIET_AND_PATIENT, ExecutionError, Ray
+from tasks.execution import ExecutionError
+from tasks.execution_ray import QUIET_AND_PATIENT, Ray
 from tasks.sampling.engine import TransformersSettings, open_engine
 from tasks.verification import spread
 from tasks.verification.verify import verify_all
@@ -108,20 +109,37 @@ def test_a_node_has_the_environment_of_a_stage(ray, both):
 
 
 def test_what_a_job_raises_is_raised_here_and_the_cluster_goes_on(ray, both):
-    with pytest.raises(ExecutionError, match="row 2 is bad"):
+    with pytest.raises(ExecutionError) as failed:
         list(ray.map(ray_jobs.fails, range(4)))
+    assert str(failed.value) == "row 2 is bad"
+    with pytest.raises(OSError) as failed:
+        list(ray.map(ray_jobs.raises, ["path"]))
+    assert (failed.value.errno, failed.value.filename) == (28, "/full/file")
+    with pytest.raises(KeyError) as failed:
+        list(ray.map(ray_jobs.raises, ["key"]))
+    assert failed.value.args == ("gold",)
+    with pytest.raises(ExecutionError, match="^Odd: 7 is odd$"):
+        list(ray.map(ray_jobs.raises, ["odd"]))
     assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
 
 
-def test_a_caller_who_leaves_takes_nothing_along(ray, both):
-    for number in ray.map(ray_jobs.fails, [0, 1, 3, 4, 5, 6]):
-        if number == 1:
-            break
+def test_a_caller_who_leaves_leaves_no_thread_and_nothing_is_begun_any_more(ray, both, tmp_path):
+    jobs = [tmp_path] * 12, list(range(12))
+    (tmp_path / "go").touch()
+    for made in ray.map(ray_jobs.waits, *jobs):
+        (tmp_path / "go").unlink()
+        break
+    left = {"results of Ray", "StreamingExecutor"}
+    (tmp_path / "go").touch()  # one more result tells the reader
+    until(lambda: not any(t.name.startswith(tuple(left)) for t in threading.enumerate()))
+    tried = sorted(p.name for p in tmp_path.glob("tried-*"))
+    time.sleep(2)
+    assert sorted(p.name for p in tmp_path.glob("tried-*")) == tried and made.name == "0.txt"
     assert list(ray.map(ray_jobs.fails, [7, 8])) == [7, 8]
 
 
 def test_a_job_whose_process_dies_every_time_is_an_error(ray, both, monkeypatch):
-    monkeypatch.setattr(execution, "RETRIES", 1)
+    monkeypatch.setattr(execution_ray, "RETRIES", 1)
     with pytest.raises(
         ExecutionError, match=r"lost on the Ray cluster 2 times .* or more memory; what is finished is kept"
     ):

@@ -86,6 +86,20 @@ def test_a_row_group_is_decoded_column_by_column_and_no_further_than_its_row(tmp
         files.rows(path, [10_000])
 
 
+def test_a_damaged_row_group_is_told_however_often_it_is_asked_for(tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(
+        pa.table({"text": [f"{i} of many" * 9 for i in range(4000)]}), path, compression="zstd", use_dictionary=False
+    )
+    data = bytearray(path.read_bytes())
+    data[200:600] = bytes(400)
+    path.write_bytes(data)
+    files = Files()
+    for _ in range(3):
+        with pytest.raises(ArtifactError, match=r"f\.parquet (cannot be read|ends before)"):
+            files.rows(path, [3999])
+
+
 def test_an_empty_index_file_has_no_runs(tmp_path):
     (tmp_path / "none").write_bytes(b"")
     assert Runs.read(tmp_path / "none").find(7) == []

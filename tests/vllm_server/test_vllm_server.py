@@ -92,7 +92,7 @@ def test_evaluate_has_the_protocol_and_the_interval_of_the_transformers_engine(s
 
 def test_candidates_survive_a_server_that_is_killed(served, checkout):
     """kill -9 of the server's whole group in the middle: `r1 serve` starts it anew, the stage waits and asks for the rest."""
-    checkout.configure(candidates={"prompts": 120, "samples": 16, "engine": {"name": "server", "url": served.url}})
+    checkout.configure(candidates={"prompts": 120, "samples": 8, "engine": {"name": "server", "url": served.url}})
     stage = checkout.begin("candidates")
     known = _await(lambda: _finished(checkout) >= 24 and _finished(checkout), 240, stage)
     os.killpg(_leader(served), signal.SIGKILL)
@@ -100,7 +100,7 @@ def test_candidates_survive_a_server_that_is_killed(served, checkout):
     assert stage.returncode == 0, said
     assert "started anew, 1 of 3 times" in served.log.read_text()
     rows = read_rows(checkout.root / "data/09_candidates", "candidates", COMPLETION)
-    assert len(rows) == 120 * 16 == len({(r["prompt_id"], r["index"]) for r in rows})
+    assert len(rows) == 120 * 8 == len({(r["prompt_id"], r["index"]) for r in rows})
     assert {(r["engine"], r["model"]) for r in rows} == {("server", weights_sha(checkout.checkpoint))}
     settings = json.loads(rows[0]["settings"])
     assert settings["template"] == template_hash("bare") and settings["temperature"] == 1.0

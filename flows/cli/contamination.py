@@ -88,27 +88,24 @@ def contamination(
 
 
 def table_of_texts(root: Path, path: str, column: str | None = None) -> str:
-    """Of an artifact of the DAG the one table with texts (or with `column`), else `path` as it is; raises SourceError."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Of an artifact of the DAG the one table with texts (or with `column`), else `path` as it is; raises ArtifactError."""
     from tasks.curation.contamination_sets import USUAL
-    from tasks.prompts.readers import SourceError
+    from tasks.provenance.artifacts import ArtifactError
+    from tasks.provenance.tables import tables
 
-    found = sorted((root / path).glob("*.parquet"))
-    if not found or not (root / path / "manifest.json").is_file():
+    folder = root / path
+    try:
+        made = tables(folder) if (folder / "manifest.json").is_file() else []
+    except ArtifactError:
+        made = []  # a manifest of somebody else's
+    if not made:
         return path
     wanted = {column, *(part.strip().split(".")[0] for part in column.split(","))} if column else set(USUAL)
-    tables = []
-    for file in found:
-        try:
-            tables += [file.name] * bool(wanted & set(pq.read_schema(file).names))
-        except (OSError, pa.ArrowException) as error:
-            raise SourceError(f"{path}/{file.name} cannot be read ({error}): build it again, `r1 run`") from None
-    if len(tables) != 1:
-        has = f"has several ({', '.join(tables)}): name one of them, or a glob" if tables else "has none"
-        raise SourceError(f"{path}: one table with a column of {', '.join(sorted(wanted))} is compared, and it {has}")
-    return str(Path(path) / tables[0])
+    found = sorted(t.file.relative_to(folder).as_posix() for t in made if wanted & set(t.columns))
+    if len(found) != 1:
+        has = f"has several ({', '.join(found)}): name one of them, or a glob" if found else "has none"
+        raise ArtifactError(f"{path}: one table with a column of {', '.join(sorted(wanted))} is compared, and it {has}")
+    return (Path(path) / found[0]).as_posix()
 
 
 def _progress(message: str) -> None:

@@ -122,8 +122,20 @@ def test_of_what_a_stage_made_its_table_of_texts_is_compared(sets):
     assert "column response: 1 rows" in run("data/13_sft_data", "test.csv", "--column-a", "response").output
     none = run("data/13_sft_data", "test.csv", "--column-a", "solution")
     assert none.exit_code == 1 and "a column of solution is compared, and it has none" in none.output
+    before = (folder / "examples.parquet").read_bytes()
+    (folder / "examples.parquet").write_bytes(b"PAR1")
+    damaged = run("data/13_sft_data", "test.csv")
+    assert damaged.exit_code == 1 and "data/13_sft_data/examples.parquet" in damaged.output
+    (folder / "examples.parquet").write_bytes(before)
     write_rows(folder, "more", [{"prompt": "What?", "response": "7"}], texts)
+    write_manifest(folder, stage="test")
     several = run("data/13_sft_data", "test.csv")
     assert several.exit_code == 1 and "has several (examples.parquet, more.parquet): name one" in several.output
-    (folder / "more.parquet").write_bytes(b"PAR1")
-    assert "data/13_sft_data/more.parquet cannot be read" in run("data/13_sft_data", "test.csv").output
+
+
+def test_a_folder_with_a_manifest_of_somebody_elses_is_read_as_any_other(sets):
+    (sets / "theirs").mkdir()
+    (sets / "train.jsonl").rename(sets / "theirs/a.jsonl")
+    (sets / "theirs/manifest.json").write_text('{"prompt": "of theirs"}')
+    done = run("theirs", "test.csv")
+    assert done.exit_code == 0 and "A  theirs, column prompt: 4 rows" in done.output, done.output

@@ -1,10 +1,11 @@
 """Tables in the shape of the DAG's at any size, every row with its real id and every book in order, for the lineage tools.
 
-    .venv/bin/python benchmarks/dag_tables.py DIR [--candidates 3000000] [--characters 600]
+    .venv/bin/python benchmarks/dag_tables.py [DIR] [--candidates 3000000] [--characters 600]
 
 DIR/data holds prompts, candidates (four for each prompt), verdicts, the reasoning set with all its decisions, the
 non-reasoning set, their union, checkpoints and one evaluation: 3,000,000 candidates make 800,000 examples. `planted.json`
-has an id of every fate with what must be said of it. No texts of any meaning, and no weights.
+has an id of every fate with what must be said of it. No texts of any meaning, and no weights. Without DIR, 30,000 in a
+temporary folder.
 
 The fates of a prompt's candidates (0 to 3): every fifth prompt has only wrong ones; else 0 is kept, 1 is a near
 duplicate of 0, 2 is wrong, and 3 is in turn truncated, of mixed language, or contaminated.
@@ -14,6 +15,7 @@ import argparse
 import json
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from tasks.provenance.artifacts import write_manifest, write_rows  # noqa: E402
 from tasks.rows import COMPLETION, DECISION, PROMPT, SFT_EXAMPLE, VERDICT, row_id  # noqa: E402
 
 K = 4  # candidates of a prompt
+SMALL = 30_000  # candidates, where no folder is named
 GROUP = 4096  # candidates in a row group of decisions, as `r1 curate` writes them
 SETTINGS = {"max_tokens": 32768, "seed": 7, "temperature": 1.0, "template": "300bbd060e20", "top_p": 1.0}
 RULES = (  # stage, rule, value of one that passes, threshold, as the reasoning set of recipe cpu has them
@@ -312,13 +315,16 @@ def _planted(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--candidates", type=int, default=3_000_000)
+    parser.add_argument("folder", type=Path, nargs="?", help="without it a temporary one")
+    parser.add_argument("--candidates", type=int, help="3,000,000, in a temporary folder 30,000")
     parser.add_argument("--characters", type=int, default=600, help="of a response, about")
     options = parser.parse_args()
-    if (options.folder / "data").exists():
-        sys.exit(f"{options.folder / 'data'} exists; delete it first")
-    print(json.dumps(generate(options.folder, options.candidates, options.characters), indent=1))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        if (folder / "data").exists():
+            sys.exit(f"{folder / 'data'} exists; delete it first")
+        candidates = options.candidates or (3_000_000 if options.folder else SMALL)
+        print(json.dumps(generate(folder, candidates, options.characters), indent=1))
 
 
 if __name__ == "__main__":

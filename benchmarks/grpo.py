@@ -1,7 +1,7 @@
 """GRPO here beside plain TRL on the same model, prompts and settings: what a step costs, and whether both learn alike.
 
-    .venv/bin/python benchmarks/grpo.py                        # the cpu recipe's base and R1-Zero settings: a quarter of an hour
-    .venv/bin/python benchmarks/grpo.py --seeds 0 1 --steps 10 --out work/grpo.json
+    .venv/bin/python benchmarks/grpo.py                        # the cpu recipe's base and R1-Zero settings: a few minutes
+    .venv/bin/python benchmarks/grpo.py --seeds 0 1 2 3 --steps 25 --idle-steps 80 --out work/grpo.json    # all of it
 
 Arms: `trl` is TRL's GRPOTrainer as it comes, sampling with its own `generate`; `trl + our rollout` gives it our samples;
 `ours` is what the stages run. Order of arms changes from seed to seed. A step is timed from its first micro-batch to the
@@ -300,10 +300,10 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "cpu.yaml", help="its r1_zero is what is run")
     parser.add_argument("--settings", default="{}", help="JSON of GRPO settings to change")
-    parser.add_argument("--steps", type=int, default=25, help="of each run")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--steps", type=int, default=8, help="of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS), help="none: only what idle rows save")
-    parser.add_argument("--idle-steps", type=int, default=80, help="length of the run that measures idle rows; 0: none")
+    parser.add_argument("--idle-steps", type=int, default=4, help="length of the run that measures idle rows; 0: none")
     parser.add_argument("--out", type=Path, help="every step of every run as JSON")
     parser.add_argument(
         "--picture", type=Path, help="learning curves of `trl` and `ours`, as PNG and SVG under this name"

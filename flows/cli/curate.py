@@ -86,7 +86,7 @@ def curate(
     r1 curate rows.jsonl --verdicts verdicts.jsonl --columns text=completion --policy r1 --out sft
     r1 curate --why ID --out sft
     """
-    from tasks.curation.policy import CurationError
+    from tasks.curation.errors import CurationError
 
     if out is None:
         raise typer.BadParameter("give the folder of the result", param_hint="--out")

@@ -15,7 +15,7 @@ def __getattr__(name: str):
 def _explained() -> tuple[type[Exception], ...]:
     """Errors whose message is all that a person needs."""
     from flows.orchestration.params import ParamsError
-    from tasks.curation.policy import CurationError
+    from tasks.curation.errors import CurationError
     from tasks.execution import ExecutionError
     from tasks.provenance.artifacts import ArtifactError
     from tasks.verification.verdict import VerificationError

@@ -32,11 +32,11 @@ def _compiled(sources):  # a part of the cache's key, as in kernel/fused.py
         """out[text] = (hits, item, n-grams of the item, start, end)."""
         if sources == 0:
             return
-        scratch = token_scratch(widest(offsets))
-        text, tokens, starts, plain = scratch[0], scratch[1], scratch[2], scratch[3]
+        text, lists, _, _ = token_scratch(widest(offsets))
+        tokens, starts, _, plain, _, _, _ = lists
         book, found = hit_book(index), np.zeros(WIDTH, np.int64)
         for row in range(len(offsets) - 1):
-            _, count, _, _, _ = scan_text(data, offsets[row], offsets[row + 1], characters, scratch)
+            _, count, _, _, _ = scan_text(data, offsets[row], offsets[row + 1], characters, text, lists)
             size = offsets[row + 1] - offsets[row]
             found[:] = 0
             overlap(text, size, tokens, starts, plain, count, n, index, book, row + 1, found)

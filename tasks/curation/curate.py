@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tasks.curation.errors import CurationError
 from tasks.curation.funnel import Counts, Funnel
 from tasks.curation.inputs import SHARD_BYTES, Shard, Source, agreed, checked_source, find_sources, register
 from tasks.curation.named import named_columns
 from tasks.curation.place import KIND, Place, writing
-from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy
+from tasks.curation.policy import Benchmark, Deduplication, Policy
 from tasks.curation.statements import run_sql
 from tasks.curation.verdicts import Verdicts
 from tasks.execution import Execution, Local

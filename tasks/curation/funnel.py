@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.curation.policy import CurationError
+from tasks.curation.errors import CurationError
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
+from tasks.curation.errors import CurationError
 from tasks.curation.json_lines import convert
-from tasks.curation.policy import CurationError
 from tasks.curation.verdicts import Verdicts
 from tasks.provenance.artifacts import sha256
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.curation.columns import KEYS, LINE, OPTIONAL, REQUIRED
-from tasks.curation.policy import CurationError
+from tasks.curation.errors import CurationError
 from tasks.curation.verdicts import Judged, Verdicts
 from tasks.execution import unique
 from tasks.provenance.artifacts import ROW_GROUP, sha256

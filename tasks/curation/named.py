@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from tasks.curation.columns import INTERNAL, MEASURES, OPTIONAL, REQUIRED
-from tasks.curation.policy import CurationError
+from tasks.curation.errors import CurationError
 from tasks.curation.selection import DERIVED
 from tasks.curation.selection_policy import Selection
 

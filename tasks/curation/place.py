@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.curation.policy import CurationError
+from tasks.curation.errors import CurationError
 
 KIND = "curation"  # of an artifact, in its manifest
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -9,12 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from tasks.curation.errors import CurationError
 from tasks.curation.selection_policy import Selection
 from tasks.settings import Settings
-
-
-class CurationError(Exception):
-    """Curation cannot go on; the message names file, row or key, and the remedy."""
 
 
 class Filters(Settings):
@@ -49,7 +46,7 @@ class Deduplication(Settings):
     within_prompt: float | None = Field(None, gt=0, le=1, description="Jaccard among candidates of one prompt")
     across_prompts: float | None = Field(None, gt=0, le=1, description="Jaccard between candidates of different prompts")
     shingle: int = Field(5, ge=1, description="n, tokens of an n-gram; shorter texts are compared by their hash alone")
-    permutations: int = Field(128, ge=16, description="MinHash values of a text")
+    permutations: int = Field(128, ge=16, le=1024, description="MinHash values of a text")
     prefer: Literal["shortest", "longest", "first"] = Field(
         "first", description="which of equals is kept, after those that pass every other rule; then by sample index, id"
     )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tasks.curation.errors import CurationError
 from tasks.curation.examples import example
-from tasks.curation.policy import CurationError
 
 BATCH = 4096  # rows held at a time
 

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.curation.columns import LINE, OPTIONAL, REQUIRED
+from tasks.curation.errors import CurationError
 from tasks.curation.inputs import Shard, opened
 from tasks.curation.kernel import Spec, measure
 from tasks.curation.openings import openings_of
 from tasks.curation.place import writing
-from tasks.curation.policy import CurationError, Decontamination
+from tasks.curation.policy import Decontamination
 from tasks.execution import unique
 from tasks.responses import scripts_of
 

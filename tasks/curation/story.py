@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.curation.policy import CurationError
+import tasks.provenance.artifacts  # noqa: F401, spares pyarrow the import of pandas
+from tasks.curation.errors import CurationError
 from tasks.rows import DECISION
 
 FILES = ("decisions.parquet", "outcomes.parquet", "prompts.parquet", "near_duplicates.parquet", "kept.parquet")

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.curation.policy import CurationError
+from tasks.curation.errors import CurationError
 from tasks.provenance.artifacts import sha256
 from tasks.rows import STATUSES
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.curation.curate import curate
+from tasks.curation.errors import CurationError
 from tasks.curation.funnel import Funnel, Rule, Step, read_funnel
-from tasks.curation.policy import Benchmark, CurationError, Deduplication, Policy, Selection
+from tasks.curation.policy import Benchmark, Deduplication, Policy, Selection
 from tasks.provenance.artifacts import checked, read_manifest
 from tests.curation.made_candidates import POLICY, candidate, candidates, curated, prose, response, write
 

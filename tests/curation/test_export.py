@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.curation import export
+from tasks.curation.errors import CurationError
 from tasks.curation.export import _layout
-from tasks.curation.policy import CurationError
 from tasks.curation.story import story
 from tasks.rows import DECISION
 from tests.curation.made_candidates import POLICY, candidates, curated, write

@@ -3,7 +3,8 @@
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.curation.policy import CurationError, Filters, Policy, Selection, load_policy
+from tasks.curation.errors import CurationError
+from tasks.curation.policy import Filters, Policy, Selection, load_policy
 from tests.curation.made_candidates import candidate, curated, prose, response, write
 
 FREE = {"deduplication": {"exact": False}, "selection": Selection(verdict=None)}

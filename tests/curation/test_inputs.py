@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.curation.errors import CurationError
 from tasks.curation.inputs import agreed, checked_source, different, find_sources, read_sums, register, shards_of
-from tasks.curation.policy import CurationError
 from tasks.curation.shards import batches
 from tests.curation.made_candidates import candidate, candidates, write
 

@@ -8,7 +8,8 @@ import pytest
 
 from tasks.curation.columns import INTERNAL, MEASURES, OPTIONAL
 from tasks.curation.curate import curate
-from tasks.curation.policy import CurationError, Deduplication, Policy, Selection
+from tasks.curation.errors import CurationError
+from tasks.curation.policy import Deduplication, Policy, Selection
 from tests.curation.made_candidates import candidate, curated, write
 
 

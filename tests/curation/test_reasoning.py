@@ -3,7 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.curation.curate import curate
-from tasks.curation.policy import CurationError, Policy
+from tasks.curation.errors import CurationError
+from tasks.curation.policy import Policy
 from tasks.curation.reasoning import join_candidates, kept_examples
 from tasks.provenance.artifacts import read_rows, write_rows
 from tasks.rows import COMPLETION, DECISION, PROMPT, VERDICT

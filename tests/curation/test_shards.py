@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.curation.errors import CurationError
 from tasks.curation.inputs import checked_source, find_sources, register
 from tasks.curation.kernel import Spec
-from tasks.curation.policy import CurationError
 from tasks.curation.shards import Scan, Texts, batches, malformed_rows, process_shard
 from tasks.responses import parse, reasoning_language_share
 from tests.curation.made_candidates import candidate, candidates, prose, response, write

@@ -5,7 +5,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.curation.policy import CurationError, Policy
+from tasks.curation.errors import CurationError
+from tasks.curation.policy import Policy
 from tests.curation.made_candidates import candidate, curated, write
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.curation.errors import CurationError
 from tasks.curation.place import Place
-from tasks.curation.policy import CurationError
 from tasks.execution import ExecutionError, Local
 from tests.curation.made_candidates import POLICY, candidate, candidates, curated, prose, response, write
 

@@ -11,28 +11,26 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from tasks.curation.kernel import layout, native, overlaps, vectors, words
+from tasks.curation.kernel import layout, native, overlaps, shingles, tokens, vectors, words
 from tasks.curation.kernel.native import (
     NFC_BIT,
     WHITE_BIT,
-    band_hashes,
     chain_of_thought,
     code_points,
     digest,
     find_paragraphs,
     fold,
     fold_all,
-    minhash,
     repetition,
-    scan,
-    shingle_set,
     slots_for,
 )
 from tasks.curation.kernel.overlaps import hit_book, overlap
+from tasks.curation.kernel.shingles import band_hashes, distinct, minhash, ngrams, sort_hashes
+from tasks.curation.kernel.tokens import SLACK, scan
 from tasks.curation.kernel.vectors import copy_bytes
 from tasks.curation.kernel.words import count_fences, count_words
 
-_FILES = (__file__, *(module.__file__ for module in (layout, native, overlaps, vectors, words)))
+_FILES = (__file__, *(module.__file__ for module in (layout, native, overlaps, shingles, tokens, vectors, words)))
 _HASH = hashlib.blake2b(b"".join(Path(file).read_bytes() for file in _FILES), digest_size=7)
 SOURCES = int.from_bytes(_HASH.digest(), "little")
 compiled = njit(nogil=True, cache=True)
@@ -58,60 +56,38 @@ def widest(offsets):
 
 @njit(nogil=True)
 def load_text(data, lo, hi, text):
-    """The text into scratch, 64 zeros after it, so that every load of 64 bytes stays inside; its size."""
+    """The text into scratch, 128 zeros after it, so that every load of 64 bytes stays inside; its size."""
     copy_bytes(data, lo, text, hi - lo)
-    text[hi - lo : hi - lo + 64] = 0
+    text[hi - lo : hi - lo + 128] = 0
     return hi - lo
 
 
 @njit(nogil=True)
 def token_scratch(size):
-    """(text, tokens, starts, plain, newlines, tags) for a text of up to `size` bytes.
+    """(text, lists of `scan`, grams, table) for texts of up to `size` bytes; the last list of `scan` is `tags`.
 
     The system hands the memory out only as it is touched: a third or less of it, in prose.
     """
-    tokens, starts, plain = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
-    return np.empty(size + 128, np.uint8), tokens, starts, plain, np.empty(size, np.int64), np.empty(7, np.int64)
+    places = np.empty((5, size + SLACK), np.int64)  # starts, ends, plain, special, newlines
+    lists = (
+        np.empty(size + SLACK, np.uint64), places[0], places[1], places[2], places[3], places[4], np.empty(7, np.int64)
+    )  # fmt: skip
+    grams = np.empty((2, size + 1), np.uint64)
+    return np.empty(size + 256, np.uint8), lists, grams, np.empty(slots_for(size), np.uint64)
 
 
 @njit(nogil=True)
-def scan_text(data, lo, hi, characters, scratch):
-    text, tokens, starts, plain, newlines, tags = scratch
+def scan_text(data, lo, hi, characters, text, lists):
     size = load_text(data, lo, hi, text)
+    tags = lists[6]
     tags[:] = 0
     tags[2] = -1
-    return scan(text, size, characters[0], characters[1], tokens, starts, plain, newlines, tags)
-
-
-@njit(nogil=True)
-def sort_hashes(hashes, into, ends):
-    """Distinct, even hashes in order: dealt out by their upper bits, about one to a place, then neighbours settled.
-
-    `ends` is scratch for twice as many numbers as there are hashes, and for 64 at least.
-    """
-    places, shift = 64, np.uint64(58)
-    while places < len(hashes):
-        places *= 2
-        shift -= np.uint64(1)
-    ends[:places] = 0
-    for gram in hashes:
-        ends[gram >> shift] += np.uint64(1)
-    for k in range(1, places):
-        ends[k] += ends[k - 1]
-    for gram in hashes:
-        ends[gram >> shift] -= np.uint64(1)
-        into[ends[gram >> shift]] = gram
-    for k in range(1, len(into)):
-        gram, at = into[k], k
-        while at > 0 and into[at - 1] > gram:
-            into[at] = into[at - 1]
-            at -= 1
-        into[at] = gram
+    return scan(text, size, characters[0], characters[1], lists)
 
 
 def _measure(sources):
     @compiled
-    def measure_texts(data, offsets, characters, n, permutations, brief, gram_n, index, out, exact, normal, bands):
+    def measure_texts(data, offsets, characters, n, permutation, brief, gram_n, index, out, exact, normal, bands):
         """Every measure of each text, into out [texts, WIDTH], exact and normal [texts, 16], bands [texts, bands].
 
         `brief`: only what duplicates are sought by (`sketch`); a flag and not a second function, which would have to
@@ -120,27 +96,26 @@ def _measure(sources):
         if sources == 0:
             return
         pages, classes, needed, spaceless = characters
-        factors, terms, rows = permutations
+        substitutes, rows = permutation
         longest = widest(offsets)
-        scratch = token_scratch(longest)
-        text, tokens, starts, plain, newlines, tags = scratch
+        text, lists, grams, table = token_scratch(longest)
+        tokens, starts, _, plain, _, newlines, tags = lists
         folded, paragraphs = np.empty(longest + 128, np.uint8), np.empty((longest // 2 + 2, 2), np.int64)
-        table, found = np.empty(slots_for(longest), np.uint64), np.empty(longest + 1, np.uint64)
-        signature, halves = np.empty(len(factors), np.uint32), np.empty(2048, np.uint32)
+        signature = np.empty(len(substitutes), np.uint32)
         book = hit_book(index)
         for row in range(len(offsets) - 1):
             counts = out[row]
             size = offsets[row + 1] - offsets[row]
-            count, plains, lines, chars, seen = scan_text(data, offsets[row], offsets[row + 1], characters, scratch)
+            count, plains, lines, chars, seen = scan_text(data, offsets[row], offsets[row + 1], characters, text, lists)
             counts[layout.BYTES], counts[layout.CHARS], counts[layout.TOKENS] = size, chars, count
             counts[layout.NOT_NFC] = (seen & NFC_BIT) != 0
             put_digest(exact[row], text, 0, size)
             wide = (seen & WHITE_BIT) != 0
             folds = fold_all(text, size, pages, classes, folded) if wide else fold(text, size, folded)
             put_digest(normal[row], folded, 0, folds)
-            counts[layout.SHINGLES] = shingle_set(tokens, count, n, table, found)
+            counts[layout.SHINGLES] = distinct(grams[0], ngrams(tokens, count, n, grams[0]), table, grams[1])
             if counts[layout.SHINGLES] > 0:
-                minhash(found, counts[layout.SHINGLES], factors, terms, halves, signature)
+                minhash(grams[0], counts[layout.SHINGLES], substitutes, signature)
                 band_hashes(signature, rows, bands[row])
             if brief:
                 continue
@@ -161,27 +136,26 @@ def _shingles(sources):
     @compiled
     def shingle_lists(data, offsets, characters, n, signs):
         """(offsets int64 [texts + 1], distinct n-gram hashes of each text, sorted)."""
-        lists = np.zeros(len(offsets), np.int64)
+        found = np.zeros(len(offsets), np.int64)
         hashes = np.empty((offsets[-1] - offsets[0]) // 4 + 16, np.uint64)
         if sources == 0:
-            return lists, hashes
-        scratch, longest = token_scratch(widest(offsets)), widest(offsets)
-        text, tokens, starts, plain, newlines, tags = scratch
-        table, found = np.empty(slots_for(longest), np.uint64), np.empty(longest + 1, np.uint64)
+            return found, hashes
+        text, lists, grams, table = token_scratch(widest(offsets))
+        tokens, _, _, plain, _, _, _ = lists
         for row in range(len(offsets) - 1):
-            count, plains, _, _, _ = scan_text(data, offsets[row], offsets[row + 1], characters, scratch)
+            count, plains, _, _, _ = scan_text(data, offsets[row], offsets[row + 1], characters, text, lists)
             if not signs:
                 for k in range(plains):
                     tokens[k] = tokens[plain[k]]
                 count = plains
-            size, at = shingle_set(tokens, count, n, table, found), lists[row]
+            size, at = distinct(grams[0], ngrams(tokens, count, n, grams[0]), table, grams[1]), found[row]
             if at + size > len(hashes):
                 larger = np.empty(2 * (at + size), np.uint64)
                 larger[:at] = hashes[:at]
                 hashes = larger
-            sort_hashes(found[:size], hashes[at : at + size], table)
-            lists[row + 1] = at + size
-        return lists, hashes[: lists[-1]]  # memory beyond it was never touched
+            sort_hashes(grams[0][:size], hashes[at : at + size], table)
+            found[row + 1] = at + size
+        return found, hashes[: found[-1]]  # memory beyond it was never touched
 
     return shingle_lists
 
@@ -212,7 +186,7 @@ def _digests(sources):
         """128-bit hash of the bytes of each text, into out [texts, 16]."""
         if sources == 0:
             return
-        text = np.empty(widest(offsets) + 64, np.uint8)
+        text = np.empty(widest(offsets) + 128, np.uint8)
         for row in range(len(offsets) - 1):
             put_digest(out[row], text, 0, load_text(data, offsets[row], offsets[row + 1], text))
 

@@ -1,6 +1,7 @@
 """Measures of texts for filters, deduplication and decontamination: one compiled scan over Arrow arrays."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 COLUMNED_SCRIPTS = ("Latin", "Han", "Kana", "Hangul", "Cyrillic", "Greek", "Arabic", "Devanagari", "Bengali")
 SKETCH = ("chars", "tokens", "shingles", "exact", "normal", "bands")
-_MASK64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Spec:
     permutations: int = 128
     bands: int = 16  # bands * rows <= permutations
     rows: int = 8
-    seed: int = 0
 
     def __post_init__(self):
         for name in ("shingle", "permutations", "bands", "rows"):
@@ -39,18 +38,14 @@ class Spec:
                 f"Spec.permutations is {self.permutations}: see banding()"
             )
 
-    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
-        """Odd factors and terms (uint32 [bands * rows]) of the permutations x -> factor * x + term modulo 2**32."""
-        values = [_mix(_mix(self.seed & _MASK64) + k) & 0xFFFFFFFF for k in range(2 * self.bands * self.rows)]
-        return np.array(values[0::2], np.uint32) | np.uint32(1), np.array(values[1::2], np.uint32)
 
-
-def _mix(x: int) -> int:
-    """The finaliser of splitmix64, as in native.py."""
-    x &= _MASK64
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
-    x = (x ^ x >> 27) * 0x94D049BB133111EB & _MASK64
-    return x ^ x >> 31
+@lru_cache(4)
+def _substitutes(bins: int) -> np.ndarray:
+    """int32 [bins, bins]: for each bin, all bins in the order in which their values are asked for where it is empty."""
+    x = np.arange(bins * bins, dtype=np.uint64)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)  # `mix` of native.py
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return (x ^ x >> np.uint64(31)).reshape(bins, bins).argsort(axis=1, kind="stable").astype(np.int32)
 
 
 def banding(threshold: float, permutations: int, recall: float = 0.99) -> tuple[int, int]:
@@ -96,9 +91,10 @@ def _scan(batch: Texts, spec: Spec, grams: "GramIndex | None", brief: bool) -> t
     exact, normal = np.empty((count, 16), np.uint8), np.empty((count, 16), np.uint8)
     bands = np.zeros((count, spec.bands), np.uint64)
     n, index = (grams.n, grams.arrays()) if grams is not None else (0, _no_grams())
+    permutation = _substitutes(spec.bands * spec.rows), spec.rows
     measure_texts(
-        batch.data, batch.offsets, (*class_table(), *letter_rules()), spec.shingle, (*spec.coefficients(), spec.rows),
-        brief, n, index, out, exact, normal, bands,
+        batch.data, batch.offsets, (*class_table(), *letter_rules()), spec.shingle, permutation, brief, n, index, out,
+        exact, normal, bands,
     )  # fmt: skip
     _composed(batch, out[:, NOT_NFC] != 0, normal)
     return out, exact, normal, bands

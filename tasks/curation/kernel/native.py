@@ -16,7 +16,7 @@ from tasks.curation.kernel.layout import (
     THOUGHT_CHARS,
     WELL_FORMED,
 )
-from tasks.curation.kernel.vectors import fold64, least_product, load_word, ones, text_masks, trailing_zeros
+from tasks.curation.kernel.vectors import fold64, load_word, ones, text_masks, trailing_zeros
 
 U = np.uint64
 M1, M2, GOLDEN = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB), U(0x9E3779B97F4A7C15)
@@ -109,65 +109,6 @@ def read_tags(text, here, hi, tags):
             tags[1] = tags[1] * 5 + tag + 1 if tags[0] <= 4 else 0
             if tag == 1 and tags[2] < 0:
                 tags[2] = here
-
-
-@compiled
-def hash_run(text, at, size):
-    """Letters and digits, lower-cased: Horner's rule over their big-endian 64-bit words, the last filled with zeros."""
-    if size <= 8:
-        return first_bytes(load_word(text, at) | LOWER, size)
-    h, end = U(0), at + size
-    while end - at > 8:
-        h = h * WORD_STEP + (load_word(text, at) | LOWER)
-        at += 8
-    return h * WORD_STEP + first_bytes(load_word(text, at) | LOWER, end - at)
-
-
-@compiled
-def scan(text, hi, pages, classes, tokens, starts, plain, newlines, tags):
-    """One walk over text[:hi] (64 zeros follow), 64 bytes at a time: tokens, tags, newlines.
-
-    Fills `tokens` (hashes), `starts` (their byte offsets), `plain` (which of them are no signs), `newlines` (byte
-    offsets) and `tags` (see read_tags). Returns (tokens, plain tokens, newlines, code points, classes seen, or-ed).
-    """
-    count, plains, lines, extra, seen, before = 0, 0, 0, 0, 0, U(0)
-    for base in range(0, hi, 64):
-        alnum, sign, _, lead, tail, newline, angle = text_masks(text, base)
-        extra += ones(tail)
-        while newline:
-            newlines[lines] = base + trailing_zeros(newline)
-            lines += 1
-            newline &= newline - ONE
-        while angle:
-            read_tags(text, base + trailing_zeros(angle), hi, tags)
-            angle &= angle - ONE
-        events = (alnum & ~(alnum << ONE | before)) | sign | lead
-        before = alnum >> U(63)
-        while events:
-            bit = U(trailing_zeros(events))
-            events &= events - ONE
-            at = base + np.int64(bit)
-            if (alnum >> bit) & ONE:
-                size = trailing_zeros(~(alnum >> bit))
-                if size + np.int64(bit) == 64:
-                    while KINDS[text[at + size]] == ALNUM:
-                        size += 1
-                h = hash_run(text, at, size)
-            elif (sign >> bit) & ONE:
-                h = U(text[at])
-            else:
-                value, _ = decode(text, at)
-                what = classes[pages[value >> 8] + (value & 255)]
-                seen |= what
-                if what & (MARK_BIT | WHITE_BIT):
-                    continue
-                h = U(value)
-            tokens[count] = mix(h)
-            starts[count] = at
-            plain[plains] = count
-            plains += np.int64((~sign >> bit) & ONE)
-            count += 1
-    return count, plains, lines, hi - extra, seen
 
 
 @compiled
@@ -293,51 +234,6 @@ def step_power(n):
     for _ in range(n):
         power *= TOKEN_STEP
     return power
-
-
-@compiled
-def shingle_set(tokens, count, n, table, found):
-    """Distinct n-grams of the tokens' hashes into `found`; returns how many. `table` is scratch."""
-    if count < n:
-        return 0
-    slots = table[: slots_for(count - n + 1)]
-    slots[:] = 0
-    power, rolling, distinct = step_power(n), U(0), 0
-    for k in range(n - 1):
-        rolling = rolling * TOKEN_STEP + tokens[k]
-    for k in range(n - 1, count):
-        rolling = rolling * TOKEN_STEP + tokens[k]
-        if k >= n:
-            rolling -= tokens[k - n] * power
-        gram = max(mix(rolling), ONE)  # 0 marks an empty slot
-        found[distinct] = gram
-        distinct += insert(slots, gram)
-    return distinct
-
-
-@compiled
-def minhash(found, distinct, factors, terms, halves, signature):
-    """signature[p] = least of factors[p] * x + terms[p] modulo 2**32 over the upper halves x of the n-gram hashes."""
-    signature[:] = np.uint32(0xFFFFFFFF)
-    for start in range(0, distinct, len(halves)):
-        size = min(len(halves), distinct - start)
-        for k in range(size):
-            halves[k] = np.uint32(found[start + k] >> S32)
-        sixteens = (size + 15) >> 4
-        for k in range(size, 16 * sixteens):  # fill up with a value that is there
-            halves[k] = halves[0]
-        for p in range(len(signature)):
-            signature[p] = least_product(halves, sixteens, factors[p], terms[p], signature[p])
-
-
-@compiled
-def band_hashes(signature, rows, bands):
-    """bands[j]: hash of j and of rows j*rows.. of the signature; texts that share one are candidate pairs."""
-    for j in range(len(bands)):
-        h = U(j + 1)
-        for k in range(j * rows, (j + 1) * rows):
-            h = h * TOKEN_STEP + U(signature[k])
-        bands[j] = mix(h)
 
 
 @compiled

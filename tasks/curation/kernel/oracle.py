@@ -30,8 +30,8 @@ def measure(
         con.register("benchmark", pa.table({"item": places, "text": texts_of_items}))
         con.execute("CREATE TABLE items AS FROM benchmark")
         con.execute(
-            "CREATE TABLE spec AS SELECT ? AS n, ? AS bands, ? AS rows, ?::UBIGINT AS seed, ? AS gram_n, ? AS max_df",
-            [spec.shingle, spec.bands, spec.rows, spec.seed, gram_n, max_document_frequency or len(places)],
+            "CREATE TABLE spec AS SELECT ? AS n, ? AS bands, ? AS rows, ? AS gram_n, ? AS max_df",
+            [spec.shingle, spec.bands, spec.rows, gram_n, max_document_frequency or len(places)],
         )
         needed, _ = letter_rules()
         con.execute("CREATE TABLE scripts (name VARCHAR, letters VARCHAR, chars_per_word DOUBLE, needed INTEGER)")

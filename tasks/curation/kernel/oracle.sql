@@ -1,5 +1,5 @@
 -- Every measure of the kernel in plain SQL: slow, and the reference the kernel is tested against.
--- In: texts(row, text), spec(n, bands, rows, seed, gram_n, max_df), scripts(name, letters, chars_per_word,
+-- In: texts(row, text), spec(n, bands, rows, gram_n, max_df), scripts(name, letters, chars_per_word,
 -- needed), items(item, text). Out: table `measured`. `white`: the inside of a regular expression's brackets.
 
 CREATE OR REPLACE MACRO white() AS
@@ -83,15 +83,15 @@ CREATE OR REPLACE TABLE ngrams AS
 CREATE OR REPLACE TABLE shingles AS
     SELECT DISTINCT row, gram FROM ngrams WHERE kind = 'text' AND signs;
 
--- MinHash and bands
+-- MinHash by one permutation: the least of each bin, an empty bin takes the value of another. Then bands
 CREATE OR REPLACE TABLE bands AS
-    WITH permutations AS (
-        SELECT p, (mix(plus(mix(seed), 2 * p)) & 4294967295) | 1 AS factor,
-            mix(plus(mix(seed), 2 * p + 1)) & 4294967295 AS term
-        FROM spec, range(spec.bands * spec.rows) AS permutation(p)
+    WITH places AS (SELECT bands * rows AS bins, unnest(range(bands * rows)) AS p FROM spec
+    ), own AS (
+        SELECT row, ((gram >> 32) * bins) >> 32 AS p, min((gram & 4294967295) >> 1) AS least
+        FROM shingles, (SELECT bands * rows AS bins FROM spec) GROUP BY ALL
     ), signatures AS (
-        SELECT row, p, min(((gram >> 32) * factor + term) & 4294967295) AS least
-        FROM shingles, permutations GROUP BY ALL
+        SELECT own.row, places.p, arg_min(least, (own.p <> places.p, mix((places.p * bins + own.p)::UBIGINT))) AS least
+        FROM own, places GROUP BY ALL
     ), banded AS (
         SELECT s.row, p // spec.rows AS band, list(least ORDER BY p) AS leasts FROM signatures s, spec GROUP BY ALL
     ), hashed AS (

@@ -28,11 +28,6 @@ def _all(value: int):
     return ir.Constant(_BYTES, [ir.Constant(ir.IntType(8), value)] * 64)
 
 
-def _sixteen(builder, value):
-    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, 16), ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), 16), [0] * 16))
-
-
 def _between(builder, vector, first: int, last: int):
     return builder.icmp_unsigned("<=", builder.sub(vector, _all(first)), _all(last - first))
 
@@ -135,31 +130,6 @@ def copy_bytes(typing, data, at, text, size):
         return context.get_dummy_value()
 
     return types.void(data, types.intp, text, types.intp), generate
-
-
-@intrinsic
-def least_product(typing, halves, size, factor, term, least):
-    """The least of `least` and of factor * x + term modulo 2**32 over the x in halves[:size]; `size` in sixteens."""
-
-    def generate(context, builder, signature, args):
-        values, size, factor, term, least = args
-        pointer = context.make_array(signature.args[0])(context, builder, values).data
-        factor, term, start = (_sixteen(builder, value) for value in (factor, term, least))
-        best = cgutils.alloca_once_value(builder, start)
-        with cgutils.for_range(builder, size, start=size.type(0)) as loop:
-            place = builder.gep(pointer, [builder.shl(loop.index, size.type(4))])
-            x = builder.load(builder.bitcast(place, start.type.as_pointer()), align=4)
-            value = builder.add(builder.mul(x, factor), term)
-            held = builder.load(best)
-            builder.store(builder.select(builder.icmp_unsigned("<", value, held), value, held), best)
-        found = builder.load(best)
-        for width in (8, 4, 2, 1):  # halve the vector down to its least element
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), 16), [(lane + width) % 16 for lane in range(16)])
-            other = builder.shuffle_vector(found, found, lanes)
-            found = builder.select(builder.icmp_unsigned("<", other, found), other, found)
-        return builder.extract_element(found, ir.IntType(32)(0))
-
-    return types.uint32(halves, types.intp, types.uint32, types.uint32, types.uint32), generate
 
 
 @intrinsic

@@ -74,6 +74,7 @@ def test_composed_and_decomposed_twins_are_equal():
 def test_token_spans_are_the_tokens_of_the_kernel(signs):
     rng = random.Random(5)
     texts = TEXTS + ["".join(rng.choices("aB9 +-<_.é中\u0301\u3000\n", k=300)) for _ in range(50)]
+    texts += ["".join("x" * rng.randrange(80) + rng.choice(" +é\u0301") for _ in range(9)) for _ in range(50)]
     spans = [token_spans(text, signs) for text in texts]
     joined = [" ".join(text[a:b] for a, b in found) for text, found in zip(texts, spans)]
     assert sets_of(texts, 3, signs) == sets_of(joined, 3, signs)
@@ -103,16 +104,20 @@ def pairs(jaccards: list[float], size: int = 200) -> pa.Array:
 
 
 def test_minhash_values_agree_as_often_as_theory_says():
-    """128 permutations as 128 bands of one: the share that agrees has mean J and the variance of independent draws."""
-    for similarity in (0.2, 0.5, 0.8):
-        texts = pairs([similarity] * 400)
+    """128 values as 128 bands of one: the share that agrees has mean J and the variance of independent draws.
+
+    Of few n-grams as well, where most bins are empty; the variance is less where there are about as many as bins.
+    """
+    cases = ((0.2, 2_000, 0.85), (0.5, 2_000, 0.85), (0.8, 2_000, 0.85), (0.5, 200, 0.7), (0.5, 30, 0.85))
+    for similarity, size, least in cases:
+        texts = pairs([similarity] * 400, size)
         offsets, hashes = shingle_sets(texts, 1)
         exact = jaccard(offsets, hashes, np.arange(0, 800, 2), np.arange(1, 800, 2))[0]
         bands = measure(texts, Spec(shingle=1, bands=128, rows=1))["bands"].values.to_numpy().reshape(-1, 2, 128)
         agreed = (bands[:, 0] == bands[:, 1]).mean(axis=1)
         spread = (exact * (1 - exact) / 128) ** 0.5
         assert abs(agreed.mean() - exact) < 4 * spread / 400**0.5
-        assert 0.85 < agreed.std() / spread < 1.15
+        assert least < agreed.std() / spread < 1.15
 
 
 @pytest.mark.parametrize("similarity", [0.4, 0.6, 0.7, 0.8, 0.9])
@@ -147,7 +152,7 @@ def test_hashes_do_not_change_between_versions():
     assert (unicodedata.unidata_version, table) == ("14.0.0", "c8b3da71f7d9ba88")
     batch = measure(pa.array(["Let x = 3, so 2*x + 1 = 7 ≠ 8. 中文"]))
     assert batch["exact"].to_pylist()[0].hex() == "13fc02465720ef4af93cf71f19ce3e8d"
-    assert batch["bands"].to_pylist()[0][:2] == [6363866715940618585, 10352494663192755733]
+    assert batch["bands"].to_pylist()[0][:2] == [4187272105017742127, 2500998303133498005]
 
 
 def test_every_kind_of_string_array_gives_the_same():
@@ -163,7 +168,7 @@ def test_every_kind_of_string_array_gives_the_same():
         measure(pa.array([1]))
 
 
-@pytest.mark.parametrize("spec", [Spec(), Spec(shingle=2, permutations=40, bands=5, rows=7, seed=3)])
+@pytest.mark.parametrize("spec", [Spec(), Spec(shingle=2, permutations=40, bands=5, rows=7)])
 def test_a_sketch_has_the_values_of_measure(spec):
     texts = pa.array(HARD)
     brief, everything = sketch(texts, spec), measure(texts, spec)
@@ -175,8 +180,9 @@ def test_a_sketch_has_the_values_of_measure(spec):
 def test_shingle_sets_are_sorted_and_distinct(size):
     rng = random.Random(size)
     texts = [" ".join(rng.choices("abcdefgh", k=size)) for _ in range(4)] + [" ".join(map(str, range(size)))]
+    texts[3] = f"{texts[4]} {texts[4][: size // 2]} a a a a a a {texts[4][: size // 2]}"  # a few n-grams repeat
     offsets, hashes = shingle_sets(pa.array(texts), 5)
-    wanted = [len({tuple(words[k : k + 5]) for k in range(size - 4)}) for words in map(str.split, texts)]
+    wanted = [len({tuple(words[k : k + 5]) for k in range(len(words) - 4)}) for words in map(str.split, texts)]
     assert np.diff(offsets).tolist() == wanted
     for a, b in zip(offsets, offsets[1:]):
         assert (hashes[a + 1 : b] > hashes[a : b - 1]).all()

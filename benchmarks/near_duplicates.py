@@ -1,6 +1,6 @@
 """Near duplicates side by side: ours, rensa, datasketch and datatrove, from Parquet to the list of removed rows.
 
-    .venv/bin/python benchmarks/near_duplicates.py [--rows 4000] [--rounds 3] [--only ours,rensa]
+    .venv/bin/python benchmarks/near_duplicates.py [--rows 8000] [--rounds 3] [--only "ours;rensa"]
 
 Word 5-grams, 128 hashes, 16 bands of 8, threshold .8, the same Parquet files with planted duplicates. Each round runs
 each side in a process of its own; the clock starts after imports and warm-up. The peers live in `.venv-peers`, which is
@@ -181,7 +181,7 @@ def features(folder: Path, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=4_000)
+    parser.add_argument("--rows", type=int, default=8_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", help=f"sides, separated by ;, of {'; '.join(SIDES)}")

@@ -258,9 +258,8 @@ def datatrove(files: list[Path], workers: int, start) -> list[str]:
 
     config = MinhashConfig(n_grams=SHINGLE, num_buckets=BANDS, hashes_per_bucket=PERMUTATIONS // BANDS)
     with tempfile.TemporaryDirectory() as work:
-        signature = MinhashDedupSignature(
-            f"{work}/signatures", config, language="chr"
-        )  # one whose tokenizer needs no spaCy
+        # by default of a language whose tokenizer loads no spaCy
+        signature = MinhashDedupSignature(f"{work}/signatures", config, language="chr_Cher")
         signature.word_tokenizer = White()
         reader = ParquetReader(str(files[0].parent), glob_pattern="part-*.parquet", text_key="text", id_key="id")
         buckets = MinhashDedupBuckets(f"{work}/signatures", f"{work}/buckets", config=config)

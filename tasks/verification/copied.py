@@ -23,11 +23,16 @@ _ASKED = re.compile(
 
 def copied(prompt: str | None, answer: str) -> bool:
     """Whether an answer is the expression that the prompt asks about, or the prompt itself."""
-    return bool(prompt) and len(prompt) <= MAX_PROMPT_CHARS and normalise(answer) in _questions(prompt)
+    return bool(prompt) and len(prompt) <= MAX_PROMPT_CHARS and _statement(answer) in _questions(prompt)
+
+
+def _statement(text: str) -> str:
+    """The normal form without the signs that make it a question or a sentence."""
+    return normalise(text.rstrip("=? .,"))
 
 
 @functools.lru_cache(maxsize=4096)
 def _questions(prompt: str) -> frozenset[str]:
     asked = [match["maths"].strip("$ \n\t.,").rstrip("=? ") for match in _ASKED.finditer(prompt)]
     asked = [text[2:-2] if text[:2] in (r"\(", r"\[") else text for text in asked]
-    return frozenset(normalise(text.rstrip("=? .,")) for text in [*asked, prompt]) - {""}
+    return frozenset(map(_statement, [*asked, prompt])) - {""}

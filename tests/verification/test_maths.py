@@ -169,6 +169,7 @@ def test_math_verify_gets_the_gold_first(monkeypatch):
         (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", r"\frac{9}{2}", "wrong"),
         (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", r"$\dfrac{9}{2}$", "wrong"),
         (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", "4.50", "ok"),
+        (r"What is $\frac{9}{2}$ expressed as a decimal?", "4.5", r"What is $\frac{9}{2}$ expressed as a decimal?", "wrong"),
         (r"Simplify $\sqrt{50}$.", r"5\sqrt{2}", r"\sqrt{50}", "wrong"),
         (r"Factor \[x^2 - 1.\]", "(x-1)(x+1)", "x^2-1", "wrong"),
         (r"Factor \[x^2 - 1.\]", "(x-1)(x+1)", "(x+1)(x-1)", "ok"),

@@ -3,7 +3,8 @@
     python benchmarks/canaries.py [prompts of each set, default 100]
 
 MATH-500, DeepScaleR, Knights & Knaves and MMLU from the shared data (R1_SHARED_DATA), one prompt of each reasoning-gym
-task. Prints how many canaries sing in each set, and each of them: a cheat that is accepted, or a gold that is not.
+task. Prints how many canaries sing in each set, and each of them: a cheat that is accepted, or a gold that is not. Exit
+status 1 where one does.
 """
 
 import csv
@@ -82,6 +83,7 @@ def gym(count: int) -> Iterator[dict]:
 
 
 def main(count: int) -> None:
+    sang = 0
     rewards = compose(Rewards.model_validate({"accuracy": 1.0, "format": 0.1, "language": 0.2}))
     for source in (math500, deepscaler, knights, mmlu, gym):
         prompts = list(source(count))
@@ -96,6 +98,8 @@ def main(count: int) -> None:
         )
         for finding in singing:
             print(f"  {canaries.tell(finding)} {finding.canary.text[-60:]!r}")
+        sang += len(singing)
+    sys.exit(f"{sang} canaries sing" if sang else 0)
 
 
 if __name__ == "__main__":

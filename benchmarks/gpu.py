@@ -176,9 +176,9 @@ def grpo(shape: str, load: dict, steps: int, device, bf16: bool, rate: float, fo
 
     from tasks.training import grpo as task
     from tasks.training import grpo_log
+    from tasks.training.grpo_settings import GRPO
     from tasks.training.packed_grpo import stopwatch
     from tasks.training.rollouts import own_rollout
-    from tasks.training.grpo_settings import GRPO
     from tasks.training.trainer import run
 
     prompts, group, asked, answered, micro = load["grpo"]

@@ -258,7 +258,7 @@ def datatrove(files: list[Path], workers: int, start) -> list[str]:
 
     config = MinhashConfig(n_grams=SHINGLE, num_buckets=BANDS, hashes_per_bucket=PERMUTATIONS // BANDS)
     with tempfile.TemporaryDirectory() as work:
-        # by default of a language whose tokenizer loads no spaCy
+        # a language whose tokenizer loads no spaCy as it is made; `White` takes its place
         signature = MinhashDedupSignature(f"{work}/signatures", config, language="chr_Cher")
         signature.word_tokenizer = White()
         reader = ParquetReader(str(files[0].parent), glob_pattern="part-*.parquet", text_key="text", id_key="id")
@@ -280,7 +280,8 @@ def datatrove(files: list[Path], workers: int, start) -> list[str]:
 SIDES = {
     "ours": ours, "ours, one worker": ours_alone, "ours, texts read again": ours_again,
     "ours, read again, one worker": ours_again_alone, "ours, bands of a policy": ours_wide, "rensa": rensa,
-    "rensa, rho": rensa_rho, "rensa, same result": rensa_exact, "datasketch": datasketch, "datasketch, same result": datasketch_exact, "datatrove": datatrove,
+    "rensa, rho": rensa_rho, "rensa, same result": rensa_exact, "datasketch": datasketch,
+    "datasketch, same result": datasketch_exact, "datatrove": datatrove,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from tasks.provenance.audit.browse import Browser
 from tasks.reporting import audit_page
 from tests.provenance.audit import made_books
 
-PAGES = (  # set, words sought, filters, first row; -1: an eighth before the last
+PAGES = (  # set, words sought, filters, first row; -1: an eighth before the last of the page above
     ("13_sft_data/examples", "", {}, 0), ("13_sft_data/examples", "", {}, -1),
     ("13_sft_data/examples", "the 1234th word", {}, 0), ("13_sft_data/examples", "", {"domain": "qa"}, 1000),
     ("09_candidates/candidates", "", {"outcome": "text_coverage"}, 0),
@@ -47,14 +47,17 @@ class Clock:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="that dag_tables.py made; without it a temporary one")
-    parser.add_argument("--candidates", type=int, default=SMALL, help=f"in the folder's tables, by default {SMALL:,}")
+    parser.add_argument("--candidates", type=int, help=f"in the folder's tables; in a temporary one {SMALL:,}")
     options = parser.parse_args()
+    if options.folder and not options.candidates:
+        parser.error(f"--candidates: how many did dag_tables.py make in {options.folder}?")
+    candidates = options.candidates or SMALL
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         if not options.folder:
-            generate(folder, options.candidates, 500)
+            generate(folder, candidates, 500)
         if not (folder / "metrics").is_dir():
-            made_books.complete(folder, options.candidates)
+            made_books.complete(folder, candidates)
         measure(made_books.books(folder))
 
 

@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/why.py [--data DIR] [--candidates 3000000] [--times 7]
 
 DIR is one that benchmarks/dag_tables.py made; what is missing is made (3M: 7 minutes, 1.6 GB) and indexed;
-without DIR, 30,000 candidates in a temporary folder. Each planted row is asked for as the command, its start included, with --json
-and as people read it, in files that were read before; the answers are held against what was planted. Then a text:
-exact, normalised, and one that no row has.
+without DIR, 30,000 candidates in a temporary folder. Each planted row is asked for as the command, its start included,
+with --json and as people read it, in files that were read before; the answers are held against what was planted. Then
+a text: exact, normalised, and one that no row has.
 """
 
 import argparse
